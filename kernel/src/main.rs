@@ -1,0 +1,3 @@
+//! `vmlinux`: a Linux machine in one host process.
+
+fn main() {}
