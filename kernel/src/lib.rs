@@ -1,1 +1,28 @@
-//! The Flatland kernel.
+//! The Flatland kernel: a nommu Linux-ABI kernel in one host process.
+//!
+//! `docs/architecture.md` has the picture. Imports run downwards: `boot` → `syscall` → `loader`, `fs`, `net`, `ipc`,
+//! `signal`, `task` → `sched`, `mm`, `time` → `arch`, `host` → `sync`, `abi`, `error`. Everything but `boot`, `host` and
+//! driver threads is `no_std`: nothing reaches for std's thread-locals, locks or hash seeds, which need the host's FS
+//! register.
+
+#![cfg_attr(not(test), no_std)]
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+extern crate alloc;
+
+pub mod abi;
+#[allow(unsafe_code)]
+pub mod arch;
+pub mod error;
+pub mod fs;
+#[allow(unsafe_code)]
+pub mod host;
+pub mod klog;
+pub mod mm;
+pub mod sched;
+pub mod signal;
+#[allow(unsafe_code)]
+pub mod sync;
+pub mod task;
+pub mod time;

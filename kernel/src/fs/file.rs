@@ -1,0 +1,212 @@
+//! Open file descriptions: what a descriptor refers to (open(2), "Open file descriptions").
+//!
+//! [`OpenFile`] holds what every description has: status flags, offset, the path it was opened by. What a kind of file
+//! does is behind [`FileOps`]. No operation of `FileOps` blocks: it answers EAGAIN, and `fs::io` registers with the
+//! file's wait queues, looks again and sleeps. Blocking, timeouts, signals and SA_RESTART are thus in one place for all
+//! kinds of files.
+
+use super::poll::{PollEvents, PollWatch};
+use crate::error::{Errno, Result};
+use crate::mm::{IovDest, IovSource};
+use crate::sync::{Rank, SpinGuard, SpinLock};
+use crate::task::Thread;
+use crate::time::Duration;
+use alloc::sync::Arc;
+use core::any::Any;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+bitflags::bitflags! {
+    /// `O_*` flags of open(2), as x86-64 numbers them.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    #[allow(missing_docs)]
+    pub struct OpenFlags: u32 {
+        const WRONLY = 0o1;
+        const RDWR = 0o2;
+        const ACCMODE = 0o3;
+        const CREAT = 0o100;
+        const EXCL = 0o200;
+        const NOCTTY = 0o400;
+        const TRUNC = 0o1000;
+        const APPEND = 0o2000;
+        const NONBLOCK = 0o4000;
+        const DSYNC = 0o10000;
+        const ASYNC = 0o20000;
+        const DIRECT = 0o40000;
+        const LARGEFILE = 0o100000;
+        const DIRECTORY = 0o200000;
+        const NOFOLLOW = 0o400000;
+        const NOATIME = 0o1000000;
+        const CLOEXEC = 0o2000000;
+        const SYNC = 0o4010000;
+        const PATH = 0o10000000;
+        const TMPFILE = 0o20200000;
+        const _ = !0;
+    }
+}
+
+impl OpenFlags {
+    /// Whether the access mode allows reading.
+    pub fn readable(self) -> bool {
+        !self.contains(OpenFlags::PATH) && (self & OpenFlags::ACCMODE) != OpenFlags::WRONLY
+    }
+
+    /// Whether the access mode allows writing.
+    pub fn writable(self) -> bool {
+        !self.contains(OpenFlags::PATH) && self.intersects(OpenFlags::WRONLY | OpenFlags::RDWR)
+    }
+
+    /// The flags that fcntl(F_SETFL) may change.
+    pub const SETTABLE: OpenFlags = OpenFlags::APPEND
+        .union(OpenFlags::NONBLOCK)
+        .union(OpenFlags::ASYNC)
+        .union(OpenFlags::DIRECT)
+        .union(OpenFlags::NOATIME);
+}
+
+/// Which way a blocking transfer goes, for timeouts (`SO_RCVTIMEO`, `SO_SNDTIMEO`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Direction {
+    Read,
+    Write,
+}
+
+/// What memory a file's contents can be mapped from (mmap(2)).
+pub enum MapSource {
+    /// A host file: the window maps it directly; offsets are the file's own.
+    Host(Arc<crate::host::HostFd>),
+    /// Pages that the kernel owns: a run of a host memory file per page range.
+    Pages(Arc<dyn crate::mm::PageSource>),
+    /// Fresh zero pages (`/dev/zero`).
+    Zero,
+}
+
+/// What a kind of file does. Offsets are `None` for files without one (pipes, sockets, terminals).
+pub trait FileOps: Any + Send + Sync {
+    /// Moves bytes to `dst`; 0 is the end of the file. EAGAIN if it would block.
+    fn read(&self, file: &OpenFile, dst: &mut IovDest<'_>, offset: Option<u64>) -> Result<usize> {
+        let _ = (file, dst, offset);
+        Err(Errno::EINVAL.because("this file cannot be read"))
+    }
+
+    /// Takes bytes from `src`; may take fewer than there are. EAGAIN if it would block.
+    fn write(&self, file: &OpenFile, src: &mut IovSource<'_>, offset: Option<u64>) -> Result<usize> {
+        let _ = (file, src, offset);
+        Err(Errno::EINVAL.because("this file cannot be written"))
+    }
+
+    /// Whether the file has an offset that reads and writes move.
+    fn seekable(&self) -> bool {
+        false
+    }
+
+    /// The present readiness, after showing `watch` the queues that may change it. The default, always ready, is that
+    /// of regular files.
+    fn poll(&self, file: &OpenFile, watch: &mut PollWatch<'_>) -> PollEvents {
+        let _ = (file, watch);
+        PollEvents::READABLE | PollEvents::WRITABLE
+    }
+
+    /// How long a blocking transfer may wait (socket timeouts); `None` is for ever.
+    fn timeout(&self, direction: Direction) -> Option<Duration> {
+        let _ = direction;
+        None
+    }
+
+    /// A device's own call (ioctl(2)); ENOTTY for what it does not know. FIONBIO, FIOCLEX and their like are dealt with
+    /// before this.
+    fn ioctl(&self, thread: &Thread, file: &OpenFile, request: u32, arg: usize) -> Result<usize> {
+        let _ = (thread, file, request, arg);
+        Err(Errno::ENOTTY.into())
+    }
+
+    /// What an mmap(2) of this file maps. ENODEV if it cannot be mapped.
+    fn map_source(&self, file: &OpenFile) -> Result<MapSource> {
+        let _ = file;
+        Err(Errno::ENODEV.because("this file cannot be mapped"))
+    }
+
+    /// Told when fcntl(F_SETFL) changed the status flags.
+    fn flags_changed(&self, file: &OpenFile) {
+        let _ = file;
+    }
+
+    /// Told on every close(2) of a descriptor of this description, which may not be the last (POSIX locks, `flush`).
+    fn closed_by(&self, thread: &Thread, file: &OpenFile) {
+        let _ = (thread, file);
+    }
+}
+
+impl dyn FileOps {
+    /// This file as the concrete kind `T`, if that is what it is.
+    pub fn downcast_ref<T: FileOps>(&self) -> Option<&T> {
+        (self as &dyn Any).downcast_ref()
+    }
+}
+
+/// An open file description.
+pub struct OpenFile {
+    ops: Arc<dyn FileOps>,
+    flags: AtomicU32,
+    offset: SpinLock<u64>,
+    path: Option<super::Path>,
+}
+
+impl OpenFile {
+    /// A description of a file that has no name in any tree: a pipe, a socket, an eventfd.
+    pub fn anonymous(ops: Arc<dyn FileOps>, flags: OpenFlags) -> Arc<Self> {
+        Self::build(ops, flags, None)
+    }
+
+    /// A description of what `path` names. CREAT, EXCL, NOCTTY and TRUNC have had their effect and are dropped.
+    pub fn opened(ops: Arc<dyn FileOps>, flags: OpenFlags, path: super::Path) -> Arc<Self> {
+        Self::build(ops, flags, Some(path))
+    }
+
+    fn build(ops: Arc<dyn FileOps>, flags: OpenFlags, path: Option<super::Path>) -> Arc<Self> {
+        let spent = OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::NOCTTY | OpenFlags::TRUNC | OpenFlags::CLOEXEC;
+        Arc::new(OpenFile {
+            ops,
+            flags: AtomicU32::new((flags & !spent).bits()),
+            offset: SpinLock::new(Rank::OpenFile, 0),
+            path,
+        })
+    }
+
+    /// What the file does.
+    pub fn ops(&self) -> &Arc<dyn FileOps> {
+        &self.ops
+    }
+
+    /// Access mode and status flags.
+    pub fn flags(&self) -> OpenFlags {
+        OpenFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// Replaces the status flags that F_SETFL may change.
+    pub fn set_status_flags(&self, new: OpenFlags) {
+        let keep = self.flags() & !OpenFlags::SETTABLE;
+        self.flags.store((keep | (new & OpenFlags::SETTABLE)).bits(), Ordering::Relaxed);
+        self.ops.flags_changed(self);
+    }
+
+    /// Whether O_NONBLOCK is set.
+    pub fn nonblocking(&self) -> bool {
+        self.flags().contains(OpenFlags::NONBLOCK)
+    }
+
+    /// The name it was opened by, if it has one.
+    pub fn path(&self) -> Option<&super::Path> {
+        self.path.as_ref()
+    }
+
+    /// The offset, held for the length of one transfer, so that two transfers through one description do not interleave.
+    pub fn offset(&self) -> SpinGuard<'_, u64> {
+        self.offset.lock()
+    }
+
+    /// The present readiness.
+    pub fn poll(&self, watch: &mut PollWatch<'_>) -> PollEvents {
+        self.ops.poll(self, watch)
+    }
+}

@@ -1,0 +1,120 @@
+//! What a vCPU does when no thread is runnable, and how devices are polled.
+//!
+//! Devices are poll-based. They are polled when the vCPU idles, when the timer signal asks for it while guest code runs
+//! long, and by the calls that use them (a socket call polls the network). An idle vCPU polls for a short time, because
+//! waking a sleeping core costs 20–50 µs, then sleeps in the host's poll until a device, a helper thread or a deadline
+//! wakes it.
+
+use super::run_queue;
+use crate::host::{self, WakeUp};
+use crate::sync::{Rank, SpinLock};
+use crate::time::{self, Duration, Instant, timer};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Something that brings events from the host: a network stack over its devices, the console.
+pub trait Poller: Send + Sync {
+    /// Looks for events and passes them on; returns whether there were any.
+    fn poll(&self, now: Instant) -> bool;
+
+    /// When it must be polled again even if its descriptors stay silent.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Host descriptors that become readable when there is something to poll.
+    fn host_fds(&self) -> Vec<i32>;
+
+    /// Whether polling it is so cheap and urgent that guest code should be interrupted for it every millisecond.
+    fn urgent(&self) -> bool {
+        false
+    }
+}
+
+/// How long an idle vCPU polls before it sleeps (`idle=`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IdlePolicy {
+    /// Poll for this long, then sleep.
+    Spin(Duration),
+    /// Sleep at once.
+    Sleep,
+}
+
+static POLLERS: SpinLock<Vec<Arc<dyn Poller>>> = SpinLock::new(Rank::ProcessTable, Vec::new());
+static SPIN_NANOS: AtomicU64 = AtomicU64::new(0);
+
+/// Adds a poller; it stays for the life of the machine.
+pub fn register_poller(poller: Arc<dyn Poller>) {
+    POLLERS.lock().push(poller);
+}
+
+/// Sets how long an idle vCPU polls before it sleeps.
+pub fn set_idle_policy(policy: IdlePolicy) {
+    let nanos = match policy {
+        IdlePolicy::Spin(d) => u64::try_from(d.as_nanos()).unwrap_or(u64::MAX),
+        IdlePolicy::Sleep => 0,
+    };
+    SPIN_NANOS.store(nanos, Ordering::Relaxed);
+}
+
+fn pollers() -> Vec<Arc<dyn Poller>> {
+    POLLERS.lock().clone()
+}
+
+/// Polls every device once and runs the timers that are due; returns whether anything happened.
+pub fn poll_devices(now: Instant) -> bool {
+    let mut any = timer::run_expired(now);
+    for p in pollers() {
+        any |= p.poll(now);
+    }
+    any
+}
+
+/// When guest code must be interrupted next: a timer, a device's deadline or period, the end of a slice.
+pub fn next_interruption(now: Instant) -> Option<Instant> {
+    let mut next = timer::next_deadline();
+    let mut earlier = |at: Option<Instant>| {
+        if let Some(at) = at {
+            next = Some(next.map_or(at, |n| n.min(at)));
+        }
+    };
+    earlier(run_queue::slice_end());
+    for p in pollers() {
+        earlier(p.deadline());
+        if p.urgent() {
+            earlier(Some(now + Duration::from_millis(1)));
+        }
+    }
+    next
+}
+
+/// The vCPU's idle loop; runs on the host's own stack. Returns when the machine has been told to stop.
+pub fn idle_loop() {
+    let list = pollers();
+    let fds: Vec<i32> = list.iter().flat_map(|p| p.host_fds()).collect();
+    while !host::is_stopping() {
+        if run_queue::has_waiting() {
+            run_queue::schedule();
+            continue;
+        }
+        let started = time::now();
+        let spin_until = started + Duration::from_nanos(SPIN_NANOS.load(Ordering::Relaxed));
+        let mut now = started;
+        loop {
+            poll_devices(now);
+            if run_queue::has_waiting() || host::is_stopping() || now >= spin_until {
+                break;
+            }
+            core::hint::spin_loop();
+            now = time::now();
+        }
+        if run_queue::has_waiting() || host::is_stopping() {
+            continue;
+        }
+        let deadline = list.iter().filter_map(|p| p.deadline()).chain(timer::next_deadline()).min();
+        match host::wait_for_events(&fds, deadline) {
+            WakeUp::Events | WakeUp::TimedOut | WakeUp::Interrupted => {}
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Run queues, and the switch from one thread to the next.
+
+use crate::arch;
+use crate::sync::{Rank, SpinLock, assert_none_held};
+use crate::task::Thread;
+use crate::time::{self, Duration, Instant};
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+/// How long a thread may run while others wait.
+pub const TIME_SLICE: Duration = Duration::from_millis(4);
+
+/// Every so-many-th pick takes the thread whose slice ran out longest ago, whoever has just woken.
+pub const FAIR_TURN: u32 = 8;
+
+/// Whether a thread may run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum RunState {
+    /// It runs or stands in a run queue.
+    Runnable = 0,
+    /// It waits for something that wakes it.
+    Blocked = 1,
+    /// It has ended and will never run again.
+    Dead = 2,
+}
+
+/// The scheduler's part of a thread.
+pub struct Entity {
+    state: AtomicU8,
+    /// In a run queue or on a vCPU.
+    queued: AtomicBool,
+    /// Nanoseconds on a vCPU, up to the last switch.
+    run_time: AtomicU64,
+    switches: AtomicU64,
+}
+
+impl Entity {
+    pub(crate) const fn new() -> Self {
+        Entity {
+            state: AtomicU8::new(RunState::Blocked as u8),
+            queued: AtomicBool::new(false),
+            run_time: AtomicU64::new(0),
+            switches: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn set_state(&self, state: RunState) {
+        self.state.store(state as u8, Ordering::SeqCst);
+    }
+
+    /// Whether it runs or wants to.
+    pub fn is_runnable(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == RunState::Runnable as u8
+    }
+
+    /// Time spent on a vCPU, up to the last switch.
+    pub fn run_time(&self) -> Duration {
+        Duration::from_nanos(self.run_time.load(Ordering::Relaxed))
+    }
+
+    /// How often it was given a vCPU.
+    pub fn switches(&self) -> u64 {
+        self.switches.load(Ordering::Relaxed)
+    }
+}
+
+struct RunQueue {
+    woken: VecDeque<Arc<Thread>>,
+    expired: VecDeque<Arc<Thread>>,
+    picks: u32,
+    /// The thread on the vCPU; `None` while it idles.
+    current: Option<Arc<Thread>>,
+    /// A dead thread whose stack was still in use when it switched away.
+    departed: Option<Arc<Thread>>,
+    slice_started: Instant,
+}
+
+static RUN_QUEUE: SpinLock<RunQueue> = SpinLock::new(
+    Rank::RunQueue,
+    RunQueue {
+        woken: VecDeque::new(),
+        expired: VecDeque::new(),
+        picks: 0,
+        current: None,
+        departed: None,
+        slice_started: Instant(0),
+    },
+);
+
+impl RunQueue {
+    fn pick(&mut self) -> Option<Arc<Thread>> {
+        self.picks = self.picks.wrapping_add(1);
+        if self.picks % FAIR_TURN == 0 {
+            self.expired.pop_front().or_else(|| self.woken.pop_front())
+        } else {
+            self.woken.pop_front().or_else(|| self.expired.pop_front())
+        }
+    }
+
+    fn has_waiting(&self) -> bool {
+        !self.woken.is_empty() || !self.expired.is_empty()
+    }
+}
+
+/// The thread on this vCPU; `None` while it idles or boots.
+pub fn current() -> Option<Arc<Thread>> {
+    RUN_QUEUE.lock().current.clone()
+}
+
+/// Makes a new thread runnable for the first time.
+pub fn spawn(thread: &Arc<Thread>) {
+    wake(thread);
+}
+
+/// Makes a blocked thread runnable; returns whether it was blocked.
+pub fn wake(thread: &Arc<Thread>) -> bool {
+    let e = &thread.entity;
+    let mut rq = RUN_QUEUE.lock();
+    if e.state
+        .compare_exchange(RunState::Blocked as u8, RunState::Runnable as u8, Ordering::SeqCst, Ordering::SeqCst)
+        .is_err()
+    {
+        return false;
+    }
+    if !e.queued.swap(true, Ordering::Relaxed) {
+        rq.woken.push_back(thread.clone());
+        if rq.current.is_some() {
+            // Someone who has run for a while makes room at the next chance.
+            arch::request_preemption_check();
+        }
+    }
+    true
+}
+
+/// Whether a thread waits for a vCPU.
+pub(super) fn has_waiting() -> bool {
+    RUN_QUEUE.lock().has_waiting()
+}
+
+/// Gives other runnable threads a turn.
+pub fn yield_now() {
+    schedule();
+}
+
+/// The end of the running thread's slice, if others wait.
+pub fn slice_end() -> Option<Instant> {
+    let rq = RUN_QUEUE.lock();
+    (rq.current.is_some() && rq.has_waiting()).then(|| rq.slice_started + TIME_SLICE)
+}
+
+/// Called on the way to guest code after a timer signal or a wake-up: switches if the slice is over.
+pub fn on_tick(now: Instant) {
+    if slice_end().is_some_and(|end| end <= now) {
+        schedule();
+    }
+}
+
+/// Runs the next thread; returns when this one is chosen again. A thread that is not runnable leaves the queue.
+pub fn schedule() {
+    assert_none_held();
+    let (prev, next) = {
+        let mut rq = RUN_QUEUE.lock();
+        let now = time::now();
+        let prev = rq.current.take();
+        if let Some(p) = &prev {
+            let ran = now.saturating_since(rq.slice_started).as_nanos() as u64;
+            p.entity.run_time.fetch_add(ran, Ordering::Relaxed);
+            if p.entity.is_runnable() {
+                rq.expired.push_back(p.clone());
+            } else {
+                p.entity.queued.store(false, Ordering::Relaxed);
+            }
+        }
+        let next = rq.pick();
+        rq.slice_started = now;
+        if let Some(n) = &next {
+            n.entity.switches.fetch_add(1, Ordering::Relaxed);
+        }
+        rq.current = next.clone();
+        (prev, next)
+    };
+    let prev_context = prev.as_deref().map(|t| t.context.handle());
+    match (&prev, &next) {
+        (Some(p), Some(n)) if Arc::ptr_eq(p, n) => return,
+        (None, None) => return,
+        _ => {}
+    }
+    let next_context = next.as_deref().map(|t| t.context.handle());
+    if let Some(n) = &next {
+        arch::set_signal_pending(n.signal_pending());
+    }
+    // The run queue (or, for a dead thread, `departed`) keeps both threads alive across the switch, whose stack does
+    // not unwind if the thread has ended.
+    if let Some(p) = prev {
+        let dead = p.entity.state.load(Ordering::SeqCst) == RunState::Dead as u8;
+        if dead {
+            RUN_QUEUE.lock().departed = Some(p);
+        }
+    }
+    drop(next);
+    arch::switch(prev_context, next_context);
+    finish_switch();
+}
+
+/// What a context does first after it was switched to: lets go of a thread that has ended.
+pub fn finish_switch() {
+    let departed = RUN_QUEUE.lock().departed.take();
+    drop(departed);
+}

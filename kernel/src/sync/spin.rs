@@ -1,0 +1,112 @@
+//! A ranked spin lock.
+
+use super::rank::{self, Rank};
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// Tries before a contended lock is taken for a self-deadlock where only one vCPU exists: far longer than any
+/// critical section.
+const DEADLOCK_SPINS: u64 = 1 << 32;
+
+/// A lock that spins; see the module's head for its rules.
+pub struct SpinLock<T: ?Sized> {
+    rank: Rank,
+    locked: AtomicBool,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the lock hands out one `&mut T` at a time, so sharing it between threads only moves T between them.
+unsafe impl<T: ?Sized + Send> Sync for SpinLock<T> {}
+// SAFETY: owning the lock is owning the value.
+unsafe impl<T: ?Sized + Send> Send for SpinLock<T> {}
+
+impl<T> SpinLock<T> {
+    /// A free lock around `value`.
+    pub const fn new(rank: Rank, value: T) -> Self {
+        SpinLock { rank, locked: AtomicBool::new(false), value: UnsafeCell::new(value) }
+    }
+
+    /// The value, when nobody can hold the lock any more.
+    pub fn into_inner(self) -> T {
+        self.value.into_inner()
+    }
+}
+
+impl<T: ?Sized> SpinLock<T> {
+    /// Takes the lock; spins while another vCPU holds it.
+    #[inline]
+    pub fn lock(&self) -> SpinGuard<'_, T> {
+        rank::acquire(self.rank);
+        if self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            self.lock_contended();
+        }
+        SpinGuard { lock: self }
+    }
+
+    #[cold]
+    fn lock_contended(&self) {
+        let mut spins = 0u64;
+        loop {
+            while self.locked.load(Ordering::Relaxed) {
+                core::hint::spin_loop();
+                spins += 1;
+                assert!(spins < DEADLOCK_SPINS, "lock of rank {:?} never comes free", self.rank);
+            }
+            if self.locked.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Takes the lock if it is free.
+    pub fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
+        self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        rank::acquire(self.rank);
+        Some(SpinGuard { lock: self })
+    }
+
+    /// The value through exclusive access, without locking.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for SpinLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.try_lock() {
+            Some(v) => f.debug_tuple("SpinLock").field(&&*v).finish(),
+            None => f.write_str("SpinLock(held)"),
+        }
+    }
+}
+
+/// The locked value; dropping it frees the lock.
+#[must_use]
+pub struct SpinGuard<'a, T: ?Sized> {
+    lock: &'a SpinLock<T>,
+}
+
+impl<T: ?Sized> Deref for SpinGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the guard exists, so this holder alone has access.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for SpinGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the guard exists, so this holder alone has access, and the guard is borrowed mutably.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T: ?Sized> Drop for SpinGuard<'_, T> {
+    fn drop(&mut self) {
+        self.lock.locked.store(false, Ordering::Release);
+        rank::release(self.lock.rank);
+    }
+}

@@ -1,0 +1,206 @@
+//! A process: threads that share a number, signal actions, limits and children.
+
+use super::ids::{Pid, Tid};
+use super::rlimit::Rlimits;
+use super::thread::Thread;
+use crate::fs::Path;
+use crate::sched::WaitQueue;
+use crate::signal::ProcessSignals;
+use crate::sync::{Rank, SpinLock};
+use crate::time::{Duration, Instant};
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+
+/// How a process ended, or what wait(2) may hear of it meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExitStatus {
+    /// By exit(2) or exit_group(2), with the low 8 bits of its argument.
+    Exited(u8),
+    /// By a signal; `core` if the signal dumps core.
+    Killed {
+        /// The signal's number.
+        signal: u8,
+        /// Whether the default action is to dump core (none is written; WCOREDUMP stays false).
+        core: bool,
+    },
+}
+
+impl ExitStatus {
+    /// The status word of wait(2).
+    pub fn wait_word(self) -> i32 {
+        match self {
+            ExitStatus::Exited(code) => i32::from(code) << 8,
+            ExitStatus::Killed { signal, .. } => i32::from(signal),
+        }
+    }
+}
+
+/// CPU time used, split as times(2) does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CpuTimes {
+    /// In guest code.
+    pub user: Duration,
+    /// In the kernel on its behalf.
+    pub system: Duration,
+}
+
+impl core::ops::AddAssign for CpuTimes {
+    fn add_assign(&mut self, o: CpuTimes) {
+        self.user += o.user;
+        self.system += o.system;
+    }
+}
+
+/// Family, threads and end of a process.
+pub(crate) struct Family {
+    pub parent: Weak<Process>,
+    pub children: Vec<Arc<Process>>,
+    pub threads: Vec<Arc<Thread>>,
+    pub group: Pid,
+    pub session: Pid,
+    /// Set when exit_group(2), a fatal signal or execve(2) asks all threads to end.
+    pub ending: Option<ExitStatus>,
+    /// The thread that runs execve(2) and must outlive the others.
+    pub exec_survivor: Option<Tid>,
+    /// Set when the last thread is gone: a zombie.
+    pub exited: Option<ExitStatus>,
+    /// The signal to send to the parent at the end; 0 for none.
+    pub exit_signal: u8,
+    /// Whether it has called execve(2) since it was made (setpgid(2) asks).
+    pub has_execed: bool,
+    /// Job control: stopped by this signal, not yet continued.
+    pub stopped: Option<u8>,
+    /// A change that wait(2) with WUNTRACED or WCONTINUED has not yet reported.
+    pub unreported: Option<StateChange>,
+    /// CPU time of threads that ended, and of children that were waited for.
+    pub ended_threads: CpuTimes,
+    pub waited_children: CpuTimes,
+}
+
+/// What WUNTRACED and WCONTINUED report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum StateChange {
+    Stopped(u8),
+    Continued,
+}
+
+/// A process.
+pub struct Process {
+    pid: Pid,
+    pub(crate) family: SpinLock<Family>,
+    /// Signal actions and the process-wide queue.
+    pub(crate) signals: ProcessSignals,
+    rlimits: SpinLock<Rlimits>,
+    exe: SpinLock<Option<Path>>,
+    /// Where parents wait for children's changes.
+    pub(crate) child_events: Arc<WaitQueue>,
+    /// Where a vfork(2) parent, and execve(2) waiting for its sibling threads, wait.
+    pub(crate) milestones: Arc<WaitQueue>,
+    /// Where pidfds wait for the end.
+    pub(crate) exit_event: Arc<WaitQueue>,
+    started: Instant,
+}
+
+impl Process {
+    /// A process without threads, not yet in the table.
+    pub(crate) fn new(
+        pid: Pid,
+        parent: Weak<Process>,
+        group: Pid,
+        session: Pid,
+        exit_signal: u8,
+        signals: ProcessSignals,
+        rlimits: Rlimits,
+    ) -> Arc<Self> {
+        Arc::new(Process {
+            pid,
+            family: SpinLock::new(
+                Rank::Process,
+                Family {
+                    parent,
+                    children: Vec::new(),
+                    threads: Vec::new(),
+                    group,
+                    session,
+                    ending: None,
+                    exec_survivor: None,
+                    exited: None,
+                    exit_signal,
+                    has_execed: false,
+                    stopped: None,
+                    unreported: None,
+                    ended_threads: CpuTimes::default(),
+                    waited_children: CpuTimes::default(),
+                },
+            ),
+            signals,
+            rlimits: SpinLock::new(Rank::Thread, rlimits),
+            exe: SpinLock::new(Rank::Thread, None),
+            child_events: Arc::new(WaitQueue::new()),
+            milestones: Arc::new(WaitQueue::new()),
+            exit_event: Arc::new(WaitQueue::new()),
+            started: crate::time::now(),
+        })
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Resource limits.
+    pub fn rlimits(&self) -> Rlimits {
+        *self.rlimits.lock()
+    }
+
+    /// Changes the resource limits.
+    pub fn update_rlimits<R>(&self, f: impl FnOnce(&mut Rlimits) -> R) -> R {
+        f(&mut self.rlimits.lock())
+    }
+
+    /// The executable (`/proc/<pid>/exe`).
+    pub fn exe(&self) -> Option<Path> {
+        self.exe.lock().clone()
+    }
+
+    /// Records the executable.
+    pub fn set_exe(&self, path: Option<Path>) {
+        let old = core::mem::replace(&mut *self.exe.lock(), path);
+        drop(old);
+    }
+
+    /// When it was made.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Its threads, the first one first.
+    pub fn threads(&self) -> Vec<Arc<Thread>> {
+        self.family.lock().threads.clone()
+    }
+
+    /// Its parent; `None` for init.
+    pub fn parent(&self) -> Option<Arc<Process>> {
+        self.family.lock().parent.upgrade()
+    }
+
+    /// Its process group's number.
+    pub fn group(&self) -> Pid {
+        self.family.lock().group
+    }
+
+    /// Its session's number.
+    pub fn session(&self) -> Pid {
+        self.family.lock().session
+    }
+
+    /// How it ended, if it did and was not yet waited for.
+    pub fn exited(&self) -> Option<ExitStatus> {
+        self.family.lock().exited
+    }
+
+    /// Whether it is stopped by job control.
+    pub fn is_stopped(&self) -> bool {
+        self.family.lock().stopped.is_some()
+    }
+}

@@ -1,0 +1,171 @@
+//! A guest thread: what the scheduler runs. Processes group them (`process`).
+//!
+//! What clone(2) lets threads share stands behind an `Arc` in a slot of the thread: descriptor table, file-system
+//! context, address space, credentials. Unsharing replaces the slot's content. Slots are read through a short lock and
+//! the `Arc` is cloned out, so that no lock is held while the object is used.
+
+use super::credentials::Credentials;
+use super::ids::Tid;
+use super::process::Process;
+use crate::arch;
+use crate::fs::{FdTable, FsContext};
+use crate::mm::Mm;
+use crate::sched;
+use crate::sync::{Rank, SpinLock};
+use alloc::sync::{Arc, Weak};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// Bytes in a thread's name with its NUL (prctl(2), PR_SET_NAME).
+pub const COMM_LEN: usize = 16;
+
+/// What clone(2) may share, one slot each.
+struct Slots {
+    files: Option<Arc<FdTable>>,
+    fs: Arc<FsContext>,
+    mm: Arc<Mm>,
+    credentials: Arc<Credentials>,
+}
+
+/// What a new thread starts with.
+pub struct ThreadParts {
+    /// Descriptor table.
+    pub files: Arc<FdTable>,
+    /// Root, working directory, umask.
+    pub fs: Arc<FsContext>,
+    /// Address space.
+    pub mm: Arc<Mm>,
+    /// Identity.
+    pub credentials: Arc<Credentials>,
+    /// Name, at most 15 bytes and a NUL.
+    pub comm: [u8; COMM_LEN],
+    /// Kernel stack and registers.
+    pub context: arch::Context,
+}
+
+/// A guest thread.
+pub struct Thread {
+    me: Weak<Thread>,
+    tid: Tid,
+    process: Arc<Process>,
+    /// The scheduler's part.
+    pub(crate) entity: sched::Entity,
+    /// Kernel stack and saved registers.
+    pub(crate) context: arch::Context,
+    /// Signal mask, private queue, alternate stack.
+    pub(crate) signals: crate::signal::ThreadSignals,
+    slots: SpinLock<Slots>,
+    comm: SpinLock<[u8; COMM_LEN]>,
+    /// set_tid_address(2): cleared and woken when the thread ends.
+    pub(crate) clear_child_tid: AtomicUsize,
+    /// set_robust_list(2).
+    pub(crate) robust_list: AtomicUsize,
+}
+
+impl Thread {
+    /// A thread that is not yet known to anybody nor scheduled.
+    pub fn new(tid: Tid, process: Arc<Process>, parts: ThreadParts, blocked_signals: u64) -> Arc<Self> {
+        Arc::new_cyclic(|me| Thread {
+            me: me.clone(),
+            tid,
+            process,
+            entity: sched::Entity::new(),
+            context: parts.context,
+            signals: crate::signal::ThreadSignals::new(blocked_signals),
+            slots: SpinLock::new(
+                Rank::Thread,
+                Slots { files: Some(parts.files), fs: parts.fs, mm: parts.mm, credentials: parts.credentials },
+            ),
+            comm: SpinLock::new(Rank::Thread, parts.comm),
+            clear_child_tid: AtomicUsize::new(0),
+            robust_list: AtomicUsize::new(0),
+        })
+    }
+
+    /// A counted reference to this thread.
+    pub fn arc(&self) -> Arc<Thread> {
+        // A thread is only ever made inside an Arc, and `&self` shows that it lives.
+        self.me.upgrade().expect("a live thread has a counted owner")
+    }
+
+    /// A reference that does not keep the thread.
+    pub fn weak(&self) -> Weak<Thread> {
+        self.me.clone()
+    }
+
+    /// Its number.
+    pub fn tid(&self) -> Tid {
+        self.tid
+    }
+
+    /// Its process.
+    pub fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
+    /// Its descriptor table; an empty one when the thread has already given it up on its way out.
+    pub fn files(&self) -> Arc<FdTable> {
+        let files = self.slots.lock().files.clone();
+        files.unwrap_or_else(|| Arc::new(FdTable::new()))
+    }
+
+    /// Replaces the descriptor table; `None` gives it up (exit).
+    pub fn set_files(&self, files: Option<Arc<FdTable>>) {
+        let old = core::mem::replace(&mut self.slots.lock().files, files);
+        drop(old);
+    }
+
+    /// Root, working directory and umask.
+    pub fn fs(&self) -> Arc<FsContext> {
+        self.slots.lock().fs.clone()
+    }
+
+    /// Replaces root, working directory and umask (unshare(2), CLONE_FS).
+    pub fn set_fs(&self, fs: Arc<FsContext>) {
+        let old = core::mem::replace(&mut self.slots.lock().fs, fs);
+        drop(old);
+    }
+
+    /// Its address space.
+    pub fn mm(&self) -> Arc<Mm> {
+        self.slots.lock().mm.clone()
+    }
+
+    /// Replaces the address space (execve(2), exit); returns the old one.
+    pub fn set_mm(&self, mm: Arc<Mm>) -> Arc<Mm> {
+        core::mem::replace(&mut self.slots.lock().mm, mm)
+    }
+
+    /// Who it acts as.
+    pub fn credentials(&self) -> Arc<Credentials> {
+        self.slots.lock().credentials.clone()
+    }
+
+    /// Changes who it acts as.
+    pub fn set_credentials(&self, credentials: Arc<Credentials>) {
+        let old = core::mem::replace(&mut self.slots.lock().credentials, credentials);
+        drop(old);
+    }
+
+    /// Its name, padded with NULs.
+    pub fn comm(&self) -> [u8; COMM_LEN] {
+        *self.comm.lock()
+    }
+
+    /// Renames it; cut to 15 bytes.
+    pub fn set_comm(&self, name: &[u8]) {
+        let mut comm = [0; COMM_LEN];
+        let n = name.len().min(COMM_LEN - 1);
+        comm[..n].copy_from_slice(&name[..n]);
+        *self.comm.lock() = comm;
+    }
+
+    /// The address that is cleared and woken when the thread ends (set_tid_address(2)).
+    pub fn set_clear_child_tid(&self, addr: usize) {
+        self.clear_child_tid.store(addr, Ordering::Relaxed);
+    }
+
+    /// Whether a signal, a stop or an exit request waits, so that an interruptible wait must end.
+    pub fn signal_pending(&self) -> bool {
+        self.signals.is_pending()
+    }
+}

@@ -1,0 +1,72 @@
+//! Clocks: the monotonic instant that timers and deadlines are counted in, and the wall clock's distance from it.
+
+pub use core::time::Duration;
+
+use core::ops::{Add, Sub};
+
+use rustix::time::{ClockId, clock_gettime};
+
+static BOOT: crate::sync::Once<Instant> = crate::sync::Once::new();
+
+fn host_clock(id: ClockId) -> u64 {
+    let t = clock_gettime(id);
+    t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
+}
+
+/// The present instant.
+pub fn now() -> Instant {
+    Instant(host_clock(ClockId::Monotonic))
+}
+
+/// The wall clock: time since 1970-01-01 00:00:00 UTC.
+pub fn realtime() -> Duration {
+    Duration::from_nanos(host_clock(ClockId::Realtime))
+}
+
+/// Time since the machine was started (CLOCK_BOOTTIME of the guest).
+pub fn since_boot() -> Duration {
+    let now = now();
+    now.saturating_since(*BOOT.call_once(|| now))
+}
+
+/// Nanoseconds on the host's CLOCK_MONOTONIC.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Instant(pub u64);
+
+impl Instant {
+    /// Later than every deadline.
+    pub const FAR_FUTURE: Instant = Instant(u64::MAX);
+
+    /// Nanoseconds since the clock's epoch.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Time from `earlier` to here; zero if it is later.
+    pub fn saturating_since(self, earlier: Instant) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This much later, at most [`Instant::FAR_FUTURE`].
+    pub fn saturating_add(self, d: Duration) -> Instant {
+        Instant(self.0.saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Instant;
+
+    fn add(self, d: Duration) -> Instant {
+        self.saturating_add(d)
+    }
+}
+
+impl Sub<Instant> for Instant {
+    type Output = Duration;
+
+    fn sub(self, earlier: Instant) -> Duration {
+        self.saturating_since(earlier)
+    }
+}
+
+pub mod timer;
