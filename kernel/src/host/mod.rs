@@ -32,7 +32,9 @@ pub enum WakeUp {
 
 /// Writes to the host's stderr, as far as it goes.
 pub fn write_stderr(bytes: &[u8]) {
-    let _ = rustix::io::write(rustix::stdio::stderr(), bytes);
+    // SAFETY: descriptor 2 stays open for the life of the machine.
+    let stderr = unsafe { rustix::stdio::stderr() };
+    let _ = rustix::io::write(stderr, bytes);
 }
 
 /// Whether the machine has been told to stop.
