@@ -3,11 +3,27 @@
 //! Every device is an [`EthernetDevice`]: poll-based, in batches, with the offload state of each frame
 //! ([`FrameMeta`]) carried beside it from the socket to the wire and back. Capture, tracing and impairment are
 //! wrappers around any device. Nothing here blocks or owns a thread; the caller decides when to poll.
+//!
+//! The crate needs no standard library: no errno, no thread-local storage and no locks of the host's, so that a driver
+//! can run where the thread pointer is somebody else's.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`device`], [`frame`] | the contract between stack and driver |
+//! | [`vnet_header`] | `struct virtio_net_hdr`, which TAP and virtio share |
 
+#![no_std]
 #![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 pub mod device;
 pub mod frame;
+mod reason;
+pub mod vnet_header;
 
 pub use device::{DeviceError, DeviceStats, EthernetDevice, FrameSink, Offloads, TxFrame};
 pub use frame::{Checksum, FrameMeta, Gso, GsoKind, MacAddr, Mtu};
