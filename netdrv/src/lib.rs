@@ -11,6 +11,8 @@
 //! | --- | --- |
 //! | [`device`], [`frame`] | the contract between stack and driver |
 //! | [`vnet_header`] | `struct virtio_net_hdr`, which TAP and virtio share |
+//! | [`pair`] | two devices linked in memory, for tests of a stack |
+//! | [`capture`], [`impair`] | wrappers: pcap; loss, duplication, reordering |
 
 #![no_std]
 #![deny(unsafe_code)]
@@ -20,8 +22,11 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod capture;
 pub mod device;
 pub mod frame;
+pub mod impair;
+pub mod pair;
 mod reason;
 pub mod vnet_header;
 
