@@ -10,6 +10,8 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`device`], [`frame`] | the contract between stack and driver |
+//! | [`options`] | `eth<n>=` and `vec<n>:` from the command line to a [`DeviceSpec`] |
+//! | [`tuntap`] | the host's TAP with checksum and segmentation offload |
 //! | [`vnet_header`] | `struct virtio_net_hdr`, which TAP and virtio share |
 //! | [`pair`] | two devices linked in memory, for tests of a stack |
 //! | [`capture`], [`impair`] | wrappers: pcap; loss, duplication, reordering |
@@ -26,9 +28,14 @@ pub mod capture;
 pub mod device;
 pub mod frame;
 pub mod impair;
+pub mod options;
 pub mod pair;
 mod reason;
+mod sys;
+pub mod tuntap;
 pub mod vnet_header;
 
 pub use device::{DeviceError, DeviceStats, EthernetDevice, FrameSink, Offloads, TxFrame};
 pub use frame::{Checksum, FrameMeta, Gso, GsoKind, MacAddr, Mtu};
+pub use options::{DeviceKind, DeviceSpec, OptionError};
+pub use tuntap::{OpenError, TapDevice, TapOptions};
