@@ -13,8 +13,10 @@ mod raw;
 pub mod seccomp;
 pub mod signal;
 pub mod text;
+mod window;
 
 pub use events::{WakeUp, is_stopping, kick, stop, stop_status, wait_for_events, write_stderr};
 pub use fd::HostFd;
-pub use memory::{AlignedBuffer, Mapping};
+pub use memory::{AlignedBuffer, LazyWords, Mapping};
 pub use preempt::{arm_preemption, start_preemption_timer};
+pub use window::{HostWindow, Prot};
