@@ -7,7 +7,6 @@
 
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
-#![warn(missing_docs)]
 
 extern crate alloc;
 
@@ -24,5 +23,6 @@ pub mod sched;
 pub mod signal;
 #[allow(unsafe_code)]
 pub mod sync;
+pub mod syscall;
 pub mod task;
 pub mod time;

@@ -1,6 +1,7 @@
 //! The contract between a network stack and an ethernet driver.
 
 use crate::frame::{FrameMeta, MacAddr, Mtu};
+use crate::reason::Reason;
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
@@ -22,6 +23,8 @@ bitflags::bitflags! {
         const RX_TSO4 = 1 << 5;
         /// Receive: may deliver coalesced TCP/IPv6 segments.
         const RX_TSO6 = 1 << 6;
+        /// Receive: may deliver several UDP datagrams of one flow as one frame ([`GsoKind::UdpL4`](crate::GsoKind)).
+        const RX_USO = 1 << 7;
     }
 }
 
@@ -73,7 +76,7 @@ pub struct DeviceStats {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DeviceError {
     /// The host refused; `op` says which step.
-    #[error("{op}: {errno}")]
+    #[error("{op}: {}", Reason(*errno))]
     Host {
         /// The step that failed, in words.
         op: &'static str,

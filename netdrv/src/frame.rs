@@ -17,6 +17,17 @@ impl MacAddr {
     pub const fn is_group(self) -> bool {
         self.0[0] & 1 != 0
     }
+
+    /// Whether all octets are 0, which no station may have.
+    pub const fn is_zero(self) -> bool {
+        matches!(self.0, [0, 0, 0, 0, 0, 0])
+    }
+
+    /// A locally administered station address from six random octets (IEEE 802, 8.4: U/L bit set, group bit clear).
+    pub const fn local_from_random(random: [u8; 6]) -> MacAddr {
+        let [first, b, c, d, e, g] = random;
+        MacAddr([first & 0xfc | 0x02, b, c, d, e, g])
+    }
 }
 
 impl fmt::Display for MacAddr {

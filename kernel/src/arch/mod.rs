@@ -1,38 +1,33 @@
 //! The processor: entry and exit, context switch, traps, and what CPU features the guest sees. The only assembly.
+//!
+//! `entry` has the walk of a system call; `context` the switch; `trap` the host's signals; `xstate` the vector state.
 
+pub mod context;
+pub mod cpu;
+mod entry;
 pub mod frame;
+mod hooks;
+mod memory;
+mod trap;
 pub mod uaccess;
+mod vcpu;
+pub mod xstate;
 
+pub use context::{Context, ContextRef, switch};
 pub use frame::TrapFrame;
+pub use hooks::{Hooks, set_hooks};
+pub use trap::Trap;
+pub use vcpu::{MAX_VCPUS, current_vcpu_index, request_preemption_check, set_signal_pending};
 
-/// Most vCPUs that a machine can have.
-pub const MAX_VCPUS: usize = 64;
-
-/// The index of the vCPU that this host thread is; `None` on other threads.
-pub fn current_vcpu_index() -> Option<usize> {
-    None
+/// Address of the host's signal trampoline.
+pub fn sigreturn_address() -> u64 {
+    entry::sigreturn()
 }
 
-/// Registers of a thread that does not run, and its kernel stack.
-#[derive(Debug)]
-pub struct Context;
-
-/// Names a context to [`switch`].
-#[derive(Clone, Copy, Debug)]
-pub struct ContextRef(#[allow(dead_code)] *const Context);
-
-impl Context {
-    /// Names this context.
-    pub fn handle(&self) -> ContextRef {
-        ContextRef(self)
-    }
+/// Makes this host thread vCPU `index` and arms the traps: from here on, a system call instruction outside the host's
+/// own text is the guest's. `enter` is then the vCPU's idle loop.
+pub fn start_vcpu(index: usize) -> crate::error::Result<()> {
+    vcpu::Vcpu::install(index);
+    trap::install_handlers();
+    crate::host::seccomp::install_trap_filter()
 }
-
-/// Switches contexts; `None` is the vCPU's idle context.
-pub fn switch(_prev: Option<ContextRef>, _next: Option<ContextRef>) {}
-
-/// Makes the vCPU look at timers, devices and the run queue on its way to guest code.
-pub fn request_preemption_check() {}
-
-/// Tells the vCPU whether the thread that it is about to run has signals to deliver.
-pub fn set_signal_pending(_pending: bool) {}

@@ -1,48 +1,22 @@
 //! Every call to the host OS goes through here.
+//!
+//! Plain calls use rustix's raw backend, which needs neither errno nor TLS. What rustix lacks (signal handlers, the
+//! trap filter, per-thread timers) is a raw system call in `raw`.
 
-use crate::time::Instant;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+extern crate std;
 
-/// An open host file.
-#[derive(Debug)]
-pub struct HostFd(OwnedFd);
+mod events;
+mod fd;
+mod memory;
+mod preempt;
+mod raw;
+pub mod seccomp;
+pub mod signal;
+pub mod text;
+mod window;
 
-impl From<OwnedFd> for HostFd {
-    fn from(fd: OwnedFd) -> Self {
-        HostFd(fd)
-    }
-}
-
-impl AsFd for HostFd {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-/// Why a wait on the host ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum WakeUp {
-    /// A descriptor is ready.
-    Events,
-    /// The deadline has come.
-    TimedOut,
-    /// A host signal, or a kick from a helper thread.
-    Interrupted,
-}
-
-/// Writes to the host's stderr, as far as it goes.
-pub fn write_stderr(bytes: &[u8]) {
-    // SAFETY: descriptor 2 stays open for the life of the machine.
-    let stderr = unsafe { rustix::stdio::stderr() };
-    let _ = rustix::io::write(stderr, bytes);
-}
-
-/// Whether the machine has been told to stop.
-pub fn is_stopping() -> bool {
-    false
-}
-
-/// Sleeps until a descriptor is readable, the deadline comes, or a signal.
-pub fn wait_for_events(_fds: &[i32], _deadline: Option<Instant>) -> WakeUp {
-    WakeUp::TimedOut
-}
+pub use events::{WakeUp, is_stopping, kick, stop, stop_status, wait_for_events, write_stderr};
+pub use fd::HostFd;
+pub use memory::{AlignedBuffer, LazyWords, Mapping};
+pub use preempt::{arm_preemption, start_preemption_timer};
+pub use window::{HostWindow, Prot};

@@ -1,7 +1,7 @@
 //! Run queues, and the switch from one thread to the next.
 
 use crate::arch;
-use crate::sync::{Rank, SpinLock, assert_none_held};
+use crate::sync::{PerVcpu, Rank, SpinLock, assert_none_held};
 use crate::task::Thread;
 use crate::time::{self, Duration, Instant};
 use alloc::collections::VecDeque;
@@ -70,9 +70,7 @@ struct RunQueue {
     woken: VecDeque<Arc<Thread>>,
     expired: VecDeque<Arc<Thread>>,
     picks: u32,
-    /// The thread on the vCPU; `None` while it idles.
-    current: Option<Arc<Thread>>,
-    /// A dead thread whose stack was still in use when it switched away.
+    /// The thread that was switched away from, until its stack is out of use.
     departed: Option<Arc<Thread>>,
     slice_started: Instant,
 }
@@ -83,11 +81,13 @@ static RUN_QUEUE: SpinLock<RunQueue> = SpinLock::new(
         woken: VecDeque::new(),
         expired: VecDeque::new(),
         picks: 0,
-        current: None,
         departed: None,
         slice_started: Instant(0),
     },
 );
+
+/// The thread on each vCPU; empty while it idles.
+static CURRENT: PerVcpu<Thread> = PerVcpu::new();
 
 impl RunQueue {
     fn pick(&mut self) -> Option<Arc<Thread>> {
@@ -105,8 +105,9 @@ impl RunQueue {
 }
 
 /// The thread on this vCPU; `None` while it idles or boots.
-pub fn current() -> Option<Arc<Thread>> {
-    RUN_QUEUE.lock().current.clone()
+#[inline]
+pub fn current() -> Option<&'static Thread> {
+    CURRENT.get()
 }
 
 /// Makes a new thread runnable for the first time.
@@ -126,7 +127,7 @@ pub fn wake(thread: &Arc<Thread>) -> bool {
     }
     if !e.queued.swap(true, Ordering::Relaxed) {
         rq.woken.push_back(thread.clone());
-        if rq.current.is_some() {
+        if current().is_some() {
             // Someone who has run for a while makes room at the next chance.
             arch::request_preemption_check();
         }
@@ -147,7 +148,7 @@ pub fn yield_now() {
 /// The end of the running thread's slice, if others wait.
 pub fn slice_end() -> Option<Instant> {
     let rq = RUN_QUEUE.lock();
-    (rq.current.is_some() && rq.has_waiting()).then(|| rq.slice_started + TIME_SLICE)
+    (current().is_some() && rq.has_waiting()).then(|| rq.slice_started + TIME_SLICE)
 }
 
 /// Called on the way to guest code after a timer signal or a wake-up: switches if the slice is over.
@@ -160,51 +161,44 @@ pub fn on_tick(now: Instant) {
 /// Runs the next thread; returns when this one is chosen again. A thread that is not runnable leaves the queue.
 pub fn schedule() {
     assert_none_held();
-    let (prev, next) = {
+    let next = {
         let mut rq = RUN_QUEUE.lock();
         let now = time::now();
-        let prev = rq.current.take();
-        if let Some(p) = &prev {
+        if let Some(p) = current() {
             let ran = now.saturating_since(rq.slice_started).as_nanos() as u64;
             p.entity.run_time.fetch_add(ran, Ordering::Relaxed);
             if p.entity.is_runnable() {
-                rq.expired.push_back(p.clone());
+                rq.expired.push_back(p.arc());
             } else {
                 p.entity.queued.store(false, Ordering::Relaxed);
             }
         }
         let next = rq.pick();
         rq.slice_started = now;
+        match (current(), &next) {
+            (Some(p), Some(n)) if core::ptr::eq(p, Arc::as_ptr(n)) => return,
+            (None, None) => return,
+            _ => {}
+        }
         if let Some(n) = &next {
             n.entity.switches.fetch_add(1, Ordering::Relaxed);
+            arch::set_signal_pending(n.signal_pending());
+            arch::request_preemption_check();
         }
-        rq.current = next.clone();
-        (prev, next)
+        next
     };
-    let prev_context = prev.as_deref().map(|t| t.context.handle());
-    match (&prev, &next) {
-        (Some(p), Some(n)) if Arc::ptr_eq(p, n) => return,
-        (None, None) => return,
-        _ => {}
-    }
-    let next_context = next.as_deref().map(|t| t.context.handle());
-    if let Some(n) = &next {
-        arch::set_signal_pending(n.signal_pending());
-    }
-    // The run queue (or, for a dead thread, `departed`) keeps both threads alive across the switch, whose stack does
-    // not unwind if the thread has ended.
-    if let Some(p) = prev {
-        let dead = p.entity.state.load(Ordering::SeqCst) == RunState::Dead as u8;
-        if dead {
-            RUN_QUEUE.lock().departed = Some(p);
-        }
-    }
-    drop(next);
-    arch::switch(prev_context, next_context);
+    let next_context = next.as_ref().map(|n| n.context.handle());
+    // The slot keeps the next thread. The previous one is kept until the next context has left this one's stack: if it
+    // has ended, nobody else may know it, and its stack never unwinds.
+    let previous = CURRENT.replace(next);
+    let previous_context = previous.as_ref().map(|p| p.context.handle());
+    let stale = core::mem::replace(&mut RUN_QUEUE.lock().departed, previous);
+    drop(stale);
+    arch::switch(previous_context, next_context);
     finish_switch();
 }
 
-/// What a context does first after it was switched to: lets go of a thread that has ended.
+/// What a context does first after it was switched to: lets go of the thread before it.
 pub fn finish_switch() {
     let departed = RUN_QUEUE.lock().departed.take();
     drop(departed);

@@ -4,9 +4,11 @@
 //! switch, so a lock is only ever contended by another vCPU, for a short time. Every lock has a [`Rank`]; locks are
 //! taken in rising rank only, which debug builds check on each acquisition.
 
+mod current;
 mod rank;
 mod spin;
 
+pub use current::PerVcpu;
 pub use rank::{Rank, assert_none_held};
 pub use spin::{SpinGuard, SpinLock};
 
