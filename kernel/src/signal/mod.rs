@@ -19,3 +19,11 @@ pub struct ProcessSignals;
 
 /// Sends SIGPIPE to the thread.
 pub fn raise_sigpipe(_t: &crate::task::Thread) {}
+
+/// Sends a signal to a process group.
+pub fn send_to_group(_group: crate::task::Pid, _signal: u8) {}
+
+/// Whether the thread ignores or blocks a signal.
+pub fn ignores(_t: &crate::task::Thread, _signal: u8) -> bool {
+    false
+}

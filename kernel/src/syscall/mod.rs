@@ -3,6 +3,14 @@
 //! A handler `sys_x(t, args…)` decodes and checks what the guest said; `do_x` acts on typed values. The entry is
 //! [`dispatch`], on the thread's kernel stack with the host's FS: number → table → handler → result into rax.
 
+pub(crate) mod at;
+pub mod attributes;
+pub mod descriptor;
+pub mod directory;
+pub mod names;
+pub mod open;
+pub mod rw;
+pub mod stat;
 mod table;
 pub mod trace;
 
@@ -106,9 +114,15 @@ impl<T> SyscallArg for UserPtr<T> {
 
 /// Turns `path::to::handler` with the row's arguments into a [`Handler`].
 macro_rules! call {
-    (none $($k:ident)*) => { None };
-    ($f:path;) => { Some(|t, _| $f(t)) };
-    ($f:path; $a:ident) => { Some(|t, r| $f(t, $crate::syscall::SyscallArg::from_register(r[0]))) };
+    (none $($k:ident)*) => {
+        None
+    };
+    ($f:path;) => {
+        Some(|t, _| $f(t))
+    };
+    ($f:path; $a:ident) => {
+        Some(|t, r| $f(t, $crate::syscall::SyscallArg::from_register(r[0])))
+    };
     ($f:path; $a:ident $b:ident) => {
         Some(|t, r| {
             use $crate::syscall::SyscallArg as A;

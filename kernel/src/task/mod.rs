@@ -11,3 +11,8 @@ pub use ids::{Fd, Gid, Pid, Tid, Uid};
 pub use process::{CpuTimes, ExitStatus, Process};
 pub use rlimit::{INFINITY, RESOURCES, Resource, Rlimits};
 pub use thread::{COMM_LEN, Thread, ThreadParts};
+
+/// The session of a process group; `None` if there is no such group.
+pub fn session_of_group(_group: Pid) -> Option<Pid> {
+    None
+}

@@ -1,0 +1,15 @@
+//! Terminals (termios(3), ioctl_tty(2)).
+//!
+//! A [`Tty`] is a line discipline ([`discipline`]) between a device, which brings input bytes and takes output bytes,
+//! and the programs that have the terminal open. Input goes `receive` → discipline → queue → read(2); output goes
+//! write(2) → discipline → device; echo takes the same way. The discipline is pure: it is given bytes and returns what
+//! is to be queued, echoed and signalled, and the terminal acts on that after its lock is free.
+
+pub mod console;
+mod device;
+mod discipline;
+mod job_control;
+
+pub use console::{console, open_console, register_poller};
+pub use device::{Tty, TtyDevice};
+pub use job_control::{leader_exited, opened, set_init_session};
