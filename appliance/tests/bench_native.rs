@@ -2,6 +2,7 @@
 //! /dev/net/tun, a C compiler and a Debian mirror (or a filled cache).
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -49,29 +50,42 @@ fn traces(pid: u32) -> Vec<PathBuf> {
     places.into_iter().map(PathBuf::from).filter(|place| place.symlink_metadata().is_ok()).collect()
 }
 
-/// Live processes whose network namespace is one of `inodes`.
-fn processes_in(inodes: &[String]) -> Vec<String> {
-    let inside = |pid: &String| {
-        fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|ns| inodes.contains(&ns.display().to_string()))
-    };
-    let names = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.file_name().display().to_string());
-    names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())).filter(inside).collect()
+/// A process by its id and start time, so that a later one with the same id is not taken for it.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen(String, String);
+
+impl Seen {
+    fn is_alive(&self) -> bool {
+        start_time(&self.0).is_some_and(|time| time == self.1)
+    }
 }
 
-/// `net:[inode]` of both namespaces of a running bench, once a client runs in one of them.
-fn wait_for_a_run(bench: &Child) -> Vec<String> {
+/// Field 22 of /proc/<pid>/stat; nothing for a zombie.
+fn start_time(pid: &str) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit(')').next()?.split_ascii_whitespace().collect();
+    (*fields.first()? != "Z").then(|| fields[22 - 3].to_owned())
+}
+
+/// Live processes in the network namespaces of a running bench.
+fn processes_of(bench: u32) -> Vec<Seen> {
+    let inode = |path: String| fs::metadata(path).ok().map(|meta| meta.ino());
+    let ours: Vec<u64> =
+        ["host", "guest"].iter().filter_map(|side| inode(format!("/run/netns/flatland-{bench}-{side}"))).collect();
+    let inside = |pid: &String| inode(format!("/proc/{pid}/ns/net")).is_some_and(|inode| ours.contains(&inode));
+    let names = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.file_name().display().to_string());
+    let pids = names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())).filter(inside);
+    pids.filter_map(|pid| Some(Seen(pid.clone(), start_time(&pid)?))).collect()
+}
+
+/// The server and the client of a bench whose first run has begun.
+fn wait_for_a_run(bench: &Child, out: &Path) -> Vec<Seen> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let inodes: Vec<String> = ["host", "guest"]
-            .iter()
-            .filter_map(|side| {
-                use std::os::unix::fs::MetadataExt;
-                let place = format!("/run/netns/flatland-{}-{side}", bench.id());
-                Some(format!("net:[{}]", fs::metadata(place).ok()?.ino()))
-            })
-            .collect();
-        if inodes.len() == 2 && processes_in(&inodes).len() >= 2 {
-            return inodes;
+        let inside = processes_of(bench.id());
+        // The server's log is there before it starts, the client's once it listens.
+        if out.join("raw/native.iperf3.tcp.1.out").exists() && inside.len() >= 2 {
+            return inside;
         }
         assert!(Instant::now() < deadline, "the bench did not start a server and a client");
         std::thread::sleep(Duration::from_millis(20));
@@ -142,12 +156,12 @@ fn an_interrupted_bench_leaves_nothing() {
     build_rootfs();
     let child = bench(&scratch.0, &["--workloads", "iperf3", "--seconds", "30"]);
     let pid = child.id();
-    let inodes = wait_for_a_run(&child);
+    let inside = wait_for_a_run(&child, &scratch.0);
     signal(&child, rustix::process::Signal::INT);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
     assert_eq!(traces(pid), Vec::<PathBuf>::new());
-    assert_eq!(processes_in(&inodes), Vec::<String>::new());
+    assert!(!inside.iter().any(Seen::is_alive), "{inside:?}");
     assert!(fs::read_to_string(scratch.0.join("report.json")).unwrap().contains("\"complete\": false"));
 }
 
@@ -157,7 +171,7 @@ fn down_clears_what_a_killed_bench_left() {
     build_rootfs();
     let child = bench(&scratch.0, &["--workloads", "iperf3", "--seconds", "30"]);
     let pid = child.id();
-    let inodes = wait_for_a_run(&child);
+    let inside = wait_for_a_run(&child, &scratch.0);
 
     let down = || Command::new(APPLIANCE).arg("down").output().unwrap();
     let spared = down();
@@ -170,7 +184,7 @@ fn down_clears_what_a_killed_bench_left() {
     let cleared = down();
     assert!(cleared.status.success(), "{}", stderr(&cleared));
     assert_eq!(traces(pid), Vec::<PathBuf>::new());
-    assert_eq!(processes_in(&inodes), Vec::<String>::new());
+    assert!(!inside.iter().any(Seen::is_alive), "{inside:?}");
 }
 
 #[test]

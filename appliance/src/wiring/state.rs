@@ -1,14 +1,17 @@
 //! Notes under /run/flatland about what a running appliance has made, for `appliance down` to clear after a kill -9.
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::process::Stat;
 
 const FOLDER: &str = "/run/flatland";
+/// How often to make the folder anew while others remove it.
+const ATTEMPTS: u32 = 100;
 
 /// What one appliance process has made, and which process that is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,10 +45,18 @@ impl StateFile {
         let pid = std::process::id();
         let start_time = Stat::of(pid).context("cannot read /proc/self/stat: is /proc mounted?")?.start_time;
         let state = State { pid, start_time, boot_id: boot_id(), namespaces: namespaces.to_vec() };
-        fs::create_dir_all(FOLDER).with_context(|| format!("cannot make {FOLDER}"))?;
         let path = Path::new(FOLDER).join(format!("{pid}.json"));
-        fs::write(&path, serde_json::to_string(&state)?).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { path })
+        let text = serde_json::to_string(&state)?;
+        for _ in 0..ATTEMPTS {
+            fs::create_dir_all(FOLDER).with_context(|| format!("cannot make {FOLDER}"))?;
+            match write_whole(&path, &text) {
+                Ok(()) => return Ok(Self { path }),
+                // Another appliance went just now, and the folder with it.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error).with_context(|| format!("cannot write {}", path.display())),
+            }
+        }
+        bail!("{FOLDER} keeps vanishing")
     }
 }
 
@@ -57,11 +68,24 @@ impl Drop for StateFile {
     }
 }
 
+/// Nobody ever reads half a note: it gets its name when it is whole.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let unnamed = path.with_extension("new");
+    fs::write(&unnamed, text)?;
+    fs::rename(&unnamed, path)
+}
+
 /// All notes with their files; a note that cannot be read comes as an error with its file named.
 pub fn all() -> Vec<(PathBuf, Result<State>)> {
-    let read = |path: &Path| -> Result<State> {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is no note of ours", path.display()))
+    let read = |path: &Path| -> Option<Result<State>> {
+        match fs::read_to_string(path) {
+            Ok(text) => {
+                Some(serde_json::from_str(&text).with_context(|| format!("{} is no note of ours", path.display())))
+            }
+            // Its owner ended since the folder was listed.
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => Some(Err(error).with_context(|| format!("cannot read {}", path.display()))),
+        }
     };
     let mut paths: Vec<PathBuf> = fs::read_dir(FOLDER)
         .into_iter()
@@ -71,7 +95,7 @@ pub fn all() -> Vec<(PathBuf, Result<State>)> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .collect();
     paths.sort();
-    paths.into_iter().map(|path| (path.clone(), read(&path))).collect()
+    paths.into_iter().filter_map(|path| Some((path.clone(), read(&path)?))).collect()
 }
 
 /// Removes the note at `path`, and the folder when it was the last.
