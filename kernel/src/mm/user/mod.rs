@@ -8,6 +8,7 @@
 //! The whole guest shares one address space, so a pointer into another process's memory is not an error: `docs/limits.md`
 //! says so.
 
+mod host_io;
 mod iov;
 mod pod;
 
