@@ -13,11 +13,13 @@ extern crate alloc;
 pub mod abi;
 #[allow(unsafe_code)]
 pub mod arch;
+pub mod boot;
 pub mod error;
 pub mod fs;
 #[allow(unsafe_code)]
 pub mod host;
 pub mod klog;
+pub mod loader;
 pub mod mm;
 pub mod sched;
 pub mod signal;
