@@ -13,7 +13,7 @@ pub use stack::ARG_MAX;
 use crate::arch;
 use crate::error::{Errno, Result};
 use crate::fs::file::{OpenFile, OpenFlags};
-use crate::fs::{Actor, FileKind, Path, Resolve};
+use crate::fs::{Actor, FileKind, Path, Resolve, permission};
 use crate::mm::{Mm, ProgramLayout};
 use crate::task::{Credentials, Resource, Rlimits};
 use alloc::sync::Arc;
@@ -57,7 +57,7 @@ pub fn open_executable(actor: &Actor, base: Option<&Path>, name: &[u8], resolve:
         if metadata.kind != FileKind::Regular {
             return Err(Errno::EACCES.because("not a regular file"));
         }
-        actor.check_execute(path)?;
+        permission::check(&**path.inode(), permission::Access::EXEC, &actor.who)?;
     }
     Ok(file)
 }

@@ -66,7 +66,7 @@ fn execute(
     }
     let name = path.read_path()?;
     let mut resolve = Resolve::empty();
-    resolve.set(Resolve::EMPTY, flags & AT_EMPTY_PATH != 0);
+    resolve.set(Resolve::EMPTY_PATH, flags & AT_EMPTY_PATH != 0);
     resolve.set(Resolve::NO_FOLLOW, flags & AT_SYMLINK_NOFOLLOW != 0);
     let mut argv = read_strings(argv)?;
     let envp = read_strings(envp)?;
