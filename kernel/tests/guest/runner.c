@@ -1,6 +1,6 @@
 // Starts the program named by its first argument as a child and ends as the child ended: with its status, or with
 // 128 + signal. It is process 1 on both sides, so that the program is an ordinary process on both, and it makes equal
-// what a child inherits: signals, limits, umask, environment, session, and a loopback interface that is up.
+// what a child inherits: descriptors, signals, limits, umask, environment, session, and a loopback interface that is up.
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -47,6 +48,7 @@ int main(int argc, char **argv)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
 	umask(022);
+	syscall(SYS_close_range, 3, ~0u, 0);
 	limit(RLIMIT_CORE, 0, 0);
 	limit(RLIMIT_NOFILE, 1024, 4096);
 	limit(RLIMIT_STACK, 8 << 20, RLIM_INFINITY);

@@ -44,7 +44,7 @@ impl GuestRoot {
         let root = GuestRoot { path };
         root.copy(Path::new("/bin/busybox"), "bin/busybox")?;
         match symlink("busybox", root.path.join("bin/sh")) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(format!("bin/sh: {error}")),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(format!("bin/sh: {error}")),
             _ => Ok(root),
         }
     }
