@@ -9,7 +9,7 @@ static int epoll, woken;
 static void *waiter(void *unused)
 {
 	struct epoll_event event;
-	while (epoll_wait(epoll, &event, 1, 300) == 1) {
+	while (epoll_wait(epoll, &event, 1, 5000) == 1) {
 		if (event.data.u32 == 9)
 			break;
 		__atomic_fetch_add(&woken, 1, __ATOMIC_SEQ_CST);
