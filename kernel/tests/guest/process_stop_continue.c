@@ -1,5 +1,6 @@
 // A child stopped by SIGSTOP is reported with WUNTRACED, continues with SIGCONT, and is reported with WCONTINUED.
 #include "report.h"
+#include <poll.h>
 #include <spawn.h>
 #include <sys/wait.h>
 
@@ -11,6 +12,8 @@ int main(int argc, char **argv)
 	siginfo_t info;
 	if (argc > 1) {
 		NEED(write(30, "r", 1));
+		NEED(read(31, &byte, 1));
+		NEED(write(30, "s", 1));
 		NEED(read(31, &byte, 1));
 		return 6;
 	}
@@ -27,10 +30,12 @@ int main(int argc, char **argv)
 	SAY("stopped %d by %s", WIFSTOPPED(status), signal_name(WSTOPSIG(status)));
 	VAL(waitpid(child, &status, WUNTRACED | WNOHANG));
 	NEED(write(back[1], "x", 1));
-	usleep(20000);
-	VAL(waitpid(child, &status, WNOHANG));
+	struct pollfd entry = { pipes[0], POLLIN, 0 };
+	VAL(poll(&entry, 1, 20));
 	ERR(kill(child, SIGCONT));
 	CHECK(waitid(P_PID, child, &info, WCONTINUED) == 0);
+	VAL(read(pipes[0], &byte, 1));
+	NEED(write(back[1], "x", 1));
 	SAY("continued %d status %s", info.si_code == CLD_CONTINUED, signal_name(info.si_status));
 	CHECK(waitpid(child, &status, 0) == child);
 	VAL(WEXITSTATUS(status));
