@@ -21,6 +21,9 @@ const FILES: [(&str, &str); 4] = [
     ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
 ];
 
+/// glibc loads this by name when a thread is cancelled or exits, so no program's needed libraries show it.
+const UNWINDER: &str = "/lib/x86_64-linux-gnu/libgcc_s.so.1";
+
 /// A root directory in the build cache.
 pub struct GuestRoot {
     path: PathBuf,
@@ -43,6 +46,7 @@ impl GuestRoot {
         }
         let root = GuestRoot { path };
         root.copy(Path::new("/bin/busybox"), "bin/busybox")?;
+        root.copy(Path::new(UNWINDER), UNWINDER.trim_start_matches('/'))?;
         match symlink("busybox", root.path.join("bin/sh")) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(format!("bin/sh: {error}")),
             _ => Ok(root),
