@@ -16,7 +16,7 @@ SHAPE(with_nops, "mov $39, %eax\n\tnop\n\tnop\n\tnop\n\tsyscall\n\tnop");
 SHAPE(after_another_load, "mov $39, %eax\n\tmov %rdi, %rsi\n\tsyscall");
 SHAPE(two_in_a_row, "mov $110, %eax\n\tsyscall\n\tmov $39, %eax\n\tsyscall");
 SHAPE(number_from_call, "mov $110, %eax\n\tsyscall\n\tmov $39, %eax\n\tjmp 1f\n\tud2\n1:\tsyscall");
-SHAPE(back_to_back, "mov $110, %eax\n\tsyscall\n\tsyscall\n\tmov $39, %eax\n\tsyscall");
+SHAPE(back_to_back, "mov $100000, %eax\n\tsyscall\n\tsyscall\n\tmov $39, %eax\n\tsyscall");
 SHAPE(flags_between, "mov $39, %eax\n\tsyscall\n\tjc 1f\n1:");
 SHAPE(indirect_number, "mov number_word(%rip), %eax\n\tsyscall");
 SHAPE(prefixed, "mov $39, %eax\n\t.byte 0x48\n\tsyscall");

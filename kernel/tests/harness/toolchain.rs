@@ -87,6 +87,7 @@ impl Toolchain {
                     .arg(source))?;
             }
         }
+        check_image(&fresh, variant)?;
         fs::rename(&fresh, binary).map_err(|error| format!("{}: {error}", binary.display()))?;
         fs::write(&stamp, digest).map_err(|error| format!("{}: {error}", stamp.display()))?;
         Ok(true)
@@ -121,6 +122,30 @@ fn link_musl(object: &Path, output: &Path) -> Result<Command, String> {
     link.arg(format!("-L{MUSL_LIBRARIES}")).args(["-Wl,--start-group", "-lc", "-lgcc", "-lgcc_eh", "-Wl,--end-group"]);
     link.args([of_gcc("crtendS.o")?, of_musl("crtn.o")]);
     Ok(link)
+}
+
+/// A position-independent ELF image, with an interpreter exactly when the variant is meant to have one: linkers fall
+/// back to another kind of image without a word.
+fn check_image(binary: &Path, variant: Variant) -> Result<(), String> {
+    const ET_DYN: u64 = 3;
+    const PT_INTERP: u64 = 3;
+    let image = fs::read(binary).map_err(|error| format!("{}: {error}", binary.display()))?;
+    let field = |at: u64, bytes: u64| -> Option<u64> {
+        let field = image.get(usize::try_from(at).ok()?..usize::try_from(at + bytes).ok()?)?;
+        Some(field.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+    };
+    let interpreted = || -> Option<bool> {
+        let (headers, size, count) = (field(32, 8)?, field(54, 2)?, field(56, 2)?);
+        (0..count)
+            .map(|index| field(headers + index * size, 4))
+            .try_fold(false, |found, kind| Some(found | (kind? == PT_INTERP)))
+    };
+    let expected = variant == Variant::Dynamic;
+    if field(16, 2) == Some(ET_DYN) && interpreted() == Some(expected) {
+        Ok(())
+    } else {
+        Err(format!("{}: the linker made no {variant} image", binary.display()))
+    }
 }
 
 fn install(packages: &[&str]) -> Result<(), String> {
