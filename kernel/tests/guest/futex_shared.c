@@ -28,7 +28,7 @@ int main(void)
 	pthread_create(&thread, NULL, waiter, NULL);
 	while (!waiting)
 		usleep(500);
-	usleep(20000);
+	usleep(50000);
 	VAL(syscall(SYS_futex, two + 1, FUTEX_WAKE, 10, NULL, NULL, 0));
 	VAL(syscall(SYS_futex, two, FUTEX_WAKE_PRIVATE, 10, NULL, NULL, 0));
 	VAL(syscall(SYS_futex, two, FUTEX_WAKE, 10, NULL, NULL, 0));

@@ -27,7 +27,7 @@ static void settle(int count)
 {
 	while (waiting < count)
 		usleep(500);
-	usleep(20000);
+	usleep(50000);
 }
 
 static void until(int count)

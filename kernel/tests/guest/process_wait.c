@@ -34,7 +34,7 @@ int main(int argc, char **argv)
 		return atoi(argv[1]);
 	}
 	CASE("not yet");
-	pid_t child = start("3", "50");
+	pid_t child = start("3", "100");
 	VAL(waitpid(child, &status, WNOHANG));
 	memset(&info, 1, sizeof(info));
 	VAL(waitid(P_PID, child, &info, WEXITED | WNOHANG));
@@ -53,7 +53,7 @@ int main(int argc, char **argv)
 	ERR(waitid(P_ALL, 0, &info, WEXITED));
 	tell(&info, child);
 	CASE("any order");
-	pid_t slow = start("1", "60"), fast = start("2", "1");
+	pid_t slow = start("1", "200"), fast = start("2", "1");
 	CHECK(waitpid(-1, &status, 0) == fast);
 	VAL(WEXITSTATUS(status));
 	CHECK(waitpid(0, &status, 0) == slow);

@@ -6,7 +6,7 @@
 static sigset_t set;
 static volatile int handled_by;
 static volatile pid_t open_thread;
-static volatile int stop;
+static volatile int stop, taken;
 
 static void on_signal(int number)
 {
@@ -20,6 +20,7 @@ static void *waiter(void *unused)
 	for (int i = 0; i < 3; i++) {
 		sigwait(&set, &number);
 		SAY("waited for %s", signal_name(number));
+		taken++;
 	}
 	return unused;
 }
@@ -45,8 +46,9 @@ int main(void)
 	pthread_create(&thread, NULL, waiter, NULL);
 	static const int numbers[] = { SIGUSR1, SIGUSR2, SIGUSR1 };
 	for (int i = 0; i < 3; i++) {
-		usleep(10000);
 		kill(getpid(), numbers[i]);
+		while (taken <= i)
+			usleep(500);
 	}
 	pthread_join(thread, NULL);
 	CASE("the open thread");

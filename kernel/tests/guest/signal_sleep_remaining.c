@@ -11,7 +11,7 @@ static void on_alarm(int number)
 
 int main(void)
 {
-	struct itimerval soon = { { 0, 0 }, { 0, 20000 } };
+	struct itimerval soon = { { 0, 0 }, { 0, 50000 } };
 	struct timespec request = { 2, 500000000 }, left = { 77, 77 };
 	struct sigaction action = { .sa_handler = on_alarm };
 	sigaction(SIGALRM, &action, NULL);
@@ -34,7 +34,7 @@ int main(void)
 	CASE("ignored signals do not interrupt");
 	signal(SIGALRM, SIG_IGN);
 	setitimer(ITIMER_REAL, &soon, NULL);
-	request = (struct timespec){ 0, 50000000 };
+	request = (struct timespec){ 0, 100000000 };
 	ERR(nanosleep(&request, NULL));
 	CASE("errors");
 	request.tv_nsec = 1000000000;

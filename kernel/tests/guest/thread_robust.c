@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 static pthread_mutex_t mutex;
+static volatile int held;
 
 static void *die_with_lock(void *unused)
 {
@@ -14,6 +15,7 @@ static void *die_with_lock(void *unused)
 static void *die_later(void *unused)
 {
 	pthread_mutex_lock(&mutex);
+	held = 1;
 	usleep(20000);
 	return unused;
 }
@@ -34,7 +36,8 @@ int main(void)
 	RET(pthread_mutex_unlock(&mutex));
 	CASE("a waiter is woken");
 	pthread_create(&thread, NULL, die_later, NULL);
-	usleep(10000);
+	while (!held)
+		usleep(500);
 	RET(pthread_mutex_lock(&mutex));
 	CASE("not made consistent");
 	RET(pthread_mutex_unlock(&mutex));
