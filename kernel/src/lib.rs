@@ -1,1 +1,9 @@
 //! The Flatland kernel.
+
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod net;
