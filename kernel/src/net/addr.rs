@@ -94,7 +94,7 @@ impl Prefix {
     }
 
     /// Leading bits that all addresses of the block share.
-    pub fn len(self) -> u8 {
+    pub fn bits(self) -> u8 {
         self.len
     }
 

@@ -66,8 +66,7 @@ impl BufferPool {
     /// A buffer with room for `len` bytes (at most [`MAX_PACKET`] + 1) and [`HEADROOM`]; contents unspecified.
     pub fn get(&mut self, len: usize) -> PacketBuf {
         let class = CLASSES.iter().position(|room| len <= *room).unwrap_or(CLASSES.len() - 1);
-        let data =
-            self.free[class].pop().unwrap_or_else(|| vec![0; HEADROOM + CLASSES[class]].into_boxed_slice());
+        let data = self.free[class].pop().unwrap_or_else(|| vec![0; HEADROOM + CLASSES[class]].into_boxed_slice());
         let end = (HEADROOM + len).min(data.len());
         PacketBuf { data, start: HEADROOM, end }
     }

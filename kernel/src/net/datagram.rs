@@ -459,13 +459,7 @@ impl NetStack {
         })
     }
 
-    fn matching(
-        &self,
-        port: u16,
-        from: SocketAddrV4,
-        to: Ipv4Addr,
-        interface: IfIndex,
-    ) -> alloc::vec::Vec<SocketId> {
+    fn matching(&self, port: u16, from: SocketAddrV4, to: Ipv4Addr, interface: IfIndex) -> alloc::vec::Vec<SocketId> {
         self.candidates(port, from, to, interface).map(|(id, _)| id).collect()
     }
 
@@ -527,8 +521,9 @@ impl NetStack {
             let id = self.raw_sockets[i];
             let Some(socket) = self.sockets.get(id) else { continue };
             let Ok(datagram) = socket.datagram() else { continue };
-            let filtered =
-                ip.protocol == protocol::ICMP && message_type < 32 && socket.options.icmp_filter >> message_type & 1 == 1;
+            let filtered = ip.protocol == protocol::ICMP
+                && message_type < 32
+                && socket.options.icmp_filter >> message_type & 1 == 1;
             let wanted = datagram.protocol == DatagramProtocol::Raw(ip.protocol)
                 && datagram.score(from, ip.dst).is_some()
                 && socket.options.bound_device.is_none_or(|d| d == interface);

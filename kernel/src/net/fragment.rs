@@ -186,13 +186,8 @@ impl Datagram {
     fn finish_header(&mut self) {
         let Some(first) = self.first else { return };
         let len = HEADER_LEN + self.total.unwrap_or(self.pieces.first().map_or(0, |p| p.1));
-        let whole = Ipv4Header {
-            more_fragments: false,
-            fragment_offset: 0,
-            header_len: HEADER_LEN,
-            total_len: len,
-            ..first
-        };
+        let whole =
+            Ipv4Header { more_fragments: false, fragment_offset: 0, header_len: HEADER_LEN, total_len: len, ..first };
         whole.write(self.buf.bytes_mut());
         self.buf.set_len(len);
     }

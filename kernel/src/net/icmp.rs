@@ -1,8 +1,8 @@
 //! ICMP messages (RFC 792): reading errors, writing errors and echo replies.
 
 use super::checksum;
-use super::ipv4::{HEADER_LEN, Ipv4Header, protocol};
 use super::error::NetError;
+use super::ipv4::{HEADER_LEN, Ipv4Header, protocol};
 
 /// Bytes in front of an ICMP message's data.
 pub const ICMP_HEADER: usize = 8;
@@ -85,7 +85,7 @@ impl<'a> IcmpError<'a> {
 
     /// The error that a connected socket reports for this message, and whether it is fatal for a connection attempt
     /// (RFC 1122, section 4.2.3.9).
-    pub fn to_error(&self) -> Option<NetError> {
+    pub fn error(&self) -> Option<NetError> {
         match (self.kind, self.code) {
             (kind::UNREACHABLE, unreachable::NET | 6) => Some(NetError::NetUnreachable),
             (kind::UNREACHABLE, unreachable::PORT) => Some(NetError::ConnectionRefused),

@@ -203,7 +203,7 @@ impl IpLayer {
     /// `AddrNotAvailable` when the interface has no such address.
     pub(super) fn remove_address(&mut self, index: IfIndex, addr: Ipv4Addr, prefix_len: u8) -> Result<(), NetError> {
         let interface = self.interface_mut(index)?;
-        let at = interface.addresses.iter().position(|a| a.addr == addr && a.prefix.len() == prefix_len);
+        let at = interface.addresses.iter().position(|a| a.addr == addr && a.prefix.bits() == prefix_len);
         let gone = interface.addresses.remove(at.ok_or(NetError::AddrNotAvailable)?);
         let still = interface.addresses.iter().any(|a| a.prefix == gone.prefix);
         let last = interface.addresses.is_empty();
@@ -217,7 +217,7 @@ impl IpLayer {
 
     fn add_connected(&mut self, index: IfIndex, prefix: Prefix, source: Ipv4Addr) {
         let loopback = self.interface(index).is_some_and(|i| i.kind == LinkKind::Loopback);
-        if loopback || prefix.len() == 32 {
+        if loopback || prefix.bits() == 32 {
             return;
         }
         let route = Route {
@@ -247,9 +247,8 @@ impl IpLayer {
         if self.is_own(dst) {
             return self.local_path(dst, source);
         }
-        let usable = |r: &Route| {
-            via.is_none_or(|v| v == r.interface) && self.interface(r.interface).is_some_and(|i| i.up)
-        };
+        let usable =
+            |r: &Route| via.is_none_or(|v| v == r.interface) && self.interface(r.interface).is_some_and(|i| i.up);
         let route = self.routes.lookup(dst, usable);
         if dst.is_broadcast() || dst.is_multicast() {
             return self.group_path(dst, source, via.or(route.map(|r| r.interface)));
@@ -401,13 +400,7 @@ impl IpLayer {
     }
 
     /// Puts the ethernet header in front and gives the frame to the device, or to the queue when it is busy.
-    fn send_to(
-        &mut self,
-        index: IfIndex,
-        mac: MacAddr,
-        mut frame: QueuedFrame,
-        out: Option<&mut (dyn FrameOut + '_)>,
-    ) {
+    fn send_to(&mut self, index: IfIndex, mac: MacAddr, mut frame: QueuedFrame, out: Option<&mut (dyn FrameOut + '_)>) {
         let Ok(interface) = self.interface_mut(index) else { return self.discard(frame) };
         let header = EthernetHeader { dst: mac, src: interface.mac, ethertype: ETHERTYPE_IPV4 };
         frame.buf.push(&header.to_bytes());

@@ -118,9 +118,7 @@ impl NeighborTable {
                 entry.until = now + DELAY;
                 Resolution::Known(entry.mac)
             }
-            NeighborState::Reachable | NeighborState::Delay | NeighborState::Probe => {
-                Resolution::Known(entry.mac)
-            }
+            NeighborState::Reachable | NeighborState::Delay | NeighborState::Probe => Resolution::Known(entry.mac),
         };
         let until = entry.until;
         self.note_deadline(until);

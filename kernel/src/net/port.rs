@@ -108,7 +108,8 @@ impl PortTable {
         let Some(bucket) = self.buckets.get_mut(&port) else { return Err(NetError::Invalid) };
         let Some(at) = bucket.bindings.iter().position(|b| b.socket == socket) else { return Err(NetError::Invalid) };
         let mine = Binding { listening: true, ..bucket.bindings[at] };
-        let taken = bucket.bindings.iter().any(|b| b.socket != socket && b.listening && !may_share(b, &mine, Sharing::Tcp));
+        let taken =
+            bucket.bindings.iter().any(|b| b.socket != socket && b.listening && !may_share(b, &mine, Sharing::Tcp));
         if taken {
             return Err(NetError::AddrInUse);
         }

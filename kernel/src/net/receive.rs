@@ -175,7 +175,7 @@ impl NetStack {
 
     /// Passes an error about one of our packets to the transport that sent it.
     fn icmp_error(&mut self, message: &IcmpError<'_>, now: Instant) {
-        let Some(error) = message.to_error() else { return };
+        let Some(error) = message.error() else { return };
         if !self.ip.is_own(message.about.src) {
             return;
         }

@@ -68,7 +68,7 @@ impl RouteTable {
         if self.routes.iter().any(same) {
             return Err(NetError::Exists);
         }
-        let rank = |r: &Route| (32 - r.destination.len(), r.metric);
+        let rank = |r: &Route| (32 - r.destination.bits(), r.metric);
         let at = self.routes.partition_point(|r| rank(r) <= rank(&route));
         self.routes.insert(at, route);
         Ok(())
@@ -129,7 +129,7 @@ mod tests {
         let mut table = RouteTable::default();
         table.add(route([10, 0, 0, 0], 8, 0, 2)).unwrap();
         assert_eq!(table.add(route([10, 0, 0, 0], 8, 0, 3)), Err(NetError::Exists));
-        assert!(table.remove(|r| r.destination.len() == 8).is_ok());
+        assert!(table.remove(|r| r.destination.bits() == 8).is_ok());
         assert_eq!(table.remove(|_| true), Err(NetError::NoSuchRoute));
     }
 }

@@ -5,8 +5,8 @@ use super::datagram::DatagramSocket;
 use super::error::NetError;
 use super::interface::IfIndex;
 use super::slab::Key;
-use super::tcp::engine::Congestion;
 use super::tcp::TcpSocket;
+use super::tcp::engine::Congestion;
 use core::time::Duration;
 
 /// Names a socket; stale once it is closed.

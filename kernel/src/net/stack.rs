@@ -52,12 +52,7 @@ impl NetStack {
         let mut ping_idents = PortTable::new(Sharing::Udp);
         ping_idents.ephemeral = (1, u16::MAX);
         let mut ip = IpLayer::new(rng);
-        let link = LinkInfo {
-            kind: LinkKind::Loopback,
-            mac: MacAddr([0; 6]),
-            mtu: 65536,
-            offloads: Offloads::empty(),
-        };
+        let link = LinkInfo { kind: LinkKind::Loopback, mac: MacAddr([0; 6]), mtu: 65536, offloads: Offloads::empty() };
         let lo = ip.add_interface("lo", &link);
         let ready = ip.add_address(lo, Ipv4Addr::LOCALHOST, 8, None, None).and_then(|()| ip.set_up(lo, true));
         debug_assert_eq!(ready, Ok(()));

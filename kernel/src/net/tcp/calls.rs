@@ -228,12 +228,7 @@ impl NetStack {
     ///
     /// # Errors
     /// `WouldBlock` when nothing has come, `NotConnected`, and a pending error once everything received is read.
-    pub fn recv(
-        &mut self,
-        id: SocketId,
-        peek: bool,
-        take: &mut dyn FnMut(&[u8]) -> usize,
-    ) -> Result<usize, NetError> {
+    pub fn recv(&mut self, id: SocketId, peek: bool, take: &mut dyn FnMut(&[u8]) -> usize) -> Result<usize, NetError> {
         let tcp = self.tcp_socket_mut(id)?;
         let read_shut = tcp.read_shut;
         let flow_id = match tcp.state {

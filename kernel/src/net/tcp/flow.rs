@@ -425,9 +425,12 @@ impl Flow {
         if self.detached || self.aborting {
             return TimerAction::None;
         }
-        if (now >= self.hold_until || self.fin_wanted) && self.release_held() && self.fin_wanted {
-            self.fin_wanted = false;
-            self.engine.close();
+        if now >= self.hold_until || self.fin_wanted {
+            let released = self.release_held();
+            if released && self.fin_wanted {
+                self.fin_wanted = false;
+                self.engine.close();
+            }
         }
         if now >= self.fin_wait_until {
             return TimerAction::Drop;

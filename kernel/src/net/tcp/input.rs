@@ -287,14 +287,7 @@ impl NetStack {
     }
 
     /// An ICMP message about a segment of ours (RFC 1122, section 4.2.3.9; RFC 5927 for what to believe).
-    pub(crate) fn tcp_error(
-        &mut self,
-        tuple: FourTuple,
-        seq: u32,
-        error: NetError,
-        mtu: u16,
-        now: Instant,
-    ) {
+    pub(crate) fn tcp_error(&mut self, tuple: FourTuple, seq: u32, error: NetError, mtu: u16, now: Instant) {
         let Some(Entry::Flow(id)) = self.tcp.table.get(&tuple) else { return };
         let id = *id;
         let Some(flow) = self.tcp.flows.get_mut(id) else { return };
@@ -313,14 +306,21 @@ impl NetStack {
             return;
         }
         // Only an attempt that nobody has answered is ended by it; a connection may recover.
-        if flow.engine.state() == TcpState::SynSent
-            && let FlowOwner::Socket(socket) = flow.owner
-        {
-            flow.state = TcpState::Closed;
-            flow.error = Some(error);
-            self.ip.stats.tcp_attempt_fails += 1;
+        if flow.engine.state() == TcpState::SynSent {
+            self.fail_attempt(id, error);
+        }
+    }
+
+    /// Ends an active open that got no answer, without a word to the peer.
+    pub(crate) fn fail_attempt(&mut self, id: FlowId, error: NetError) {
+        let Some(flow) = self.tcp.flows.get_mut(id) else { return };
+        flow.state = TcpState::Closed;
+        flow.error = Some(error);
+        let owner = flow.owner;
+        self.ip.stats.tcp_attempt_fails += 1;
+        self.tcp.detach(id);
+        if let FlowOwner::Socket(socket) = owner {
             self.report_error(socket, Some(error));
-            self.tcp.detach(id);
             self.note(socket);
         }
     }

@@ -9,8 +9,8 @@
 //! A flow outlives its socket (orphans finish by themselves) and a socket its flow (what was received can be read
 //! after the connection is gone: the flow is then *detached*).
 
-pub mod engine;
 pub(super) mod calls;
+pub mod engine;
 pub(super) mod flow;
 mod info;
 mod input;

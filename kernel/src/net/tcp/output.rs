@@ -28,6 +28,7 @@ impl NetStack {
         }
         match flow.run_timers(now) {
             TimerAction::None => {}
+            TimerAction::Abort(error) if flow.state == TcpState::SynSent => return self.fail_attempt(id, error),
             TimerAction::Abort(error) => self.abort_flow(id, Some(error)),
             TimerAction::Drop => return self.drop_flow(id, now),
         }

@@ -216,6 +216,7 @@ impl TcpEngine for SmoltcpEngine {
 /// memory as long as one of the default size is here.
 #[derive(Default)]
 pub struct EnginePool {
+    #[expect(clippy::vec_box, reason = "engines go from flow to pool and back without being moved")]
     free: vec::Vec<Box<SmoltcpEngine>>,
 }
 

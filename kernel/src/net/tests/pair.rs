@@ -49,6 +49,9 @@ impl FrameOut for Collector {
     }
 }
 
+/// Sees the sender and the frame.
+pub type Filter = std::boxed::Box<dyn FnMut(usize, &Frame) -> bool>;
+
 pub struct Pair {
     pub stacks: [NetStack; 2],
     pub now: Instant,
@@ -59,7 +62,7 @@ pub struct Pair {
     /// Frames a device takes in one poll.
     pub room: usize,
     /// Called with each frame that leaves; false drops it.
-    pub filter: std::boxed::Box<dyn FnMut(usize, &Frame) -> bool>,
+    pub filter: Filter,
     pub sent: [u64; 2],
     flying: VecDeque<(Instant, usize, Frame)>,
     rng: Rng,
@@ -198,6 +201,7 @@ impl Pair {
 
     pub fn listen(&mut self, host: usize, port: u16, backlog: usize) -> SocketId {
         let id = self.socket(host, SocketKind::Tcp);
+        self.stacks[host].set_options(id, |o| o.reuse_addr = true).unwrap();
         self.stacks[host].bind(id, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)).unwrap();
         self.stacks[host].listen(id, backlog).unwrap();
         id
