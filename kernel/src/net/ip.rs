@@ -395,6 +395,7 @@ impl IpLayer {
             let charge = charge.filter(|_| last);
             self.send(path, QueuedFrame { meta: FrameMeta::default(), buf: piece, charge }, now, None);
         }
+        self.stats.ip_frag_oks += 1;
         self.pool.put(buf);
         Ok(())
     }
