@@ -121,7 +121,8 @@ extern "C" fn handler(signo: i32, info: &HostSigInfo, cx: &mut HostContext) {
             interruption(vcpu, cx, in_kernel);
         }
         _ => {
-            let trap = Trap { signal: signo, code: info.code, addr: info.addr(), number: cx.trap_number, error: cx.error };
+            let trap =
+                Trap { signal: signo, code: info.code, addr: info.addr(), number: cx.trap_number, error: cx.error };
             if in_kernel {
                 kernel_fault(vcpu, cx, trap);
             } else {

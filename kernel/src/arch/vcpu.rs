@@ -117,7 +117,6 @@ impl Vcpu {
     pub(super) fn take(&self, bits: u32) -> u32 {
         self.pending.fetch_and(!bits, Ordering::SeqCst) & bits
     }
-
 }
 
 /// Makes the vCPU look at its time slice and its next interruption on the way to guest code.

@@ -65,7 +65,8 @@ impl VectorState {
     pub fn initial() -> Self {
         let layout = layout();
         let mut area = AlignedBuffer::zeroed(layout.size, 64);
-        area.bytes_mut()[HEADER_OFFSET + 8..HEADER_OFFSET + 16].copy_from_slice(&(layout.mask | COMPACTED).to_le_bytes());
+        area.bytes_mut()[HEADER_OFFSET + 8..HEADER_OFFSET + 16]
+            .copy_from_slice(&(layout.mask | COMPACTED).to_le_bytes());
         VectorState { area }
     }
 

@@ -84,7 +84,6 @@ pub enum Command {
     Version,
 }
 
-
 /// A malformed option, in one line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OptionError(String);
@@ -285,8 +284,7 @@ fn option(word: &str, o: &mut Options, draft: &mut Draft) -> Result<(), OptionEr
         "rootflags" => draft.rootflags = Some(value.to_owned()),
         "loglevel" => {
             let level = value.parse::<u8>().ok().filter(|&l| l <= 15);
-            draft.loglevel =
-                Some(level.ok_or_else(|| OptionError::new("loglevel=", value, "not a level", "0 to 15"))?);
+            draft.loglevel = Some(level.ok_or_else(|| OptionError::new("loglevel=", value, "not a level", "0 to 15"))?);
         }
         "hook" => o.hook = parse_hook(value)?,
         "idle" => o.idle = parse_idle(value)?,

@@ -58,7 +58,9 @@ fn load_default(o: &Options) -> Result<Program, BootError> {
             Err(e) => return Err(BootError::new(format!("init={path} (the default): {}", explain(e)))),
         }
     }
-    Err(BootError::new("init=: the root has no /sbin/init, /etc/init, /bin/init or /bin/sh; accepted: init=/path/to/program"))
+    Err(BootError::new(
+        "init=: the root has no /sbin/init, /etc/init, /bin/init or /bin/sh; accepted: init=/path/to/program",
+    ))
 }
 
 fn explain(e: crate::error::Error) -> String {

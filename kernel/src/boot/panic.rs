@@ -1,6 +1,6 @@
 //! The end of a kernel that found itself broken: message, registers, backtrace, and out.
 
-use crate::arch::{TrapFrame, Trap};
+use crate::arch::{Trap, TrapFrame};
 use crate::host::{self, text};
 use crate::klog;
 use alloc::string::ToString;

@@ -150,12 +150,7 @@ impl Actor {
     }
 
     /// Moves a name (renameat2(2)).
-    pub fn rename(
-        &self,
-        old: (Option<&Path>, &[u8]),
-        new: (Option<&Path>, &[u8]),
-        mode: RenameMode,
-    ) -> Result<()> {
+    pub fn rename(&self, old: (Option<&Path>, &[u8]), new: (Option<&Path>, &[u8]), mode: RenameMode) -> Result<()> {
         let from = self.resolve_parent(old.0, old.1, Errno::EBUSY)?;
         let to = self.resolve_parent(new.0, new.1, Errno::EBUSY)?;
         if !Arc::ptr_eq(from.dir.mount(), to.dir.mount()) {

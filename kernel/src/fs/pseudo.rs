@@ -186,10 +186,7 @@ pub struct PseudoFile {
 
 impl PseudoFile {
     /// A file that can be read.
-    pub fn new(
-        identity: Identity,
-        generate: impl Fn(&mut Vec<u8>) -> Result<()> + Send + Sync + 'static,
-    ) -> Arc<Self> {
+    pub fn new(identity: Identity, generate: impl Fn(&mut Vec<u8>) -> Result<()> + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(PseudoFile { identity, generate: Box::new(generate), accept: None })
     }
 

@@ -19,7 +19,12 @@ impl Mapping {
         let len = size + guard;
         // SAFETY: a fresh mapping at an address of the host's choice touches nothing that exists.
         let start = unsafe {
-            mmap_anonymous(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE)
+            mmap_anonymous(
+                ptr::null_mut(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE | MapFlags::NORESERVE,
+            )
         }
         .map_err(|_| Errno::ENOMEM)? as usize;
         let mapping = Mapping { start, len };
@@ -119,7 +124,12 @@ impl LazyWords {
         let len = (words * 8).next_multiple_of(PAGE_SIZE);
         // SAFETY: a fresh mapping at an address of the host's choice touches nothing that exists.
         let start = unsafe {
-            mmap_anonymous(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE)
+            mmap_anonymous(
+                ptr::null_mut(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE | MapFlags::NORESERVE,
+            )
         }
         .map_err(|_| Errno::ENOMEM)? as usize;
         Ok(LazyWords { mapping: Mapping { start, len }, words })

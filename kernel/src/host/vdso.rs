@@ -45,7 +45,7 @@ global_asm!(
     "mov ecx, [rip + vdata + 24]",
     "shrd rax, rdx, cl",
     "add rax, [rip + vdata + 32]", // monotonic nanoseconds
-    "mov r9, 0x21", // clocks 0 and 5 follow the wall clock
+    "mov r9, 0x21",                // clocks 0 and 5 follow the wall clock
     "bt r9, rdi",
     "jnc 4f",
     "add rax, [rip + vdata + 40]",

@@ -22,8 +22,7 @@ pub fn do_execve(
 ) -> Result<()> {
     let actor = Actor::of(t);
     let file = open_executable(&actor, base, name, resolve)?;
-    let program =
-        load(Request { actor: &actor, file, name: shown_name, argv, envp, rlimits: t.process().rlimits() })?;
+    let program = load(Request { actor: &actor, file, name: shown_name, argv, envp, rlimits: t.process().rlimits() })?;
     task::kill_other_threads(t)?;
     install(t, program);
     task::exec_done(t);

@@ -1,7 +1,7 @@
 //! The initial stack of a program: arguments, environment, auxiliary vector (System V ABI, "Process Initialization").
 
-use crate::abi::auxvec as at;
 use crate::abi::PAGE_SIZE;
+use crate::abi::auxvec as at;
 use crate::error::{Errno, Result};
 use crate::host::Prot;
 use crate::mm::{Backing, MapRequest, Mm, Placement, ProgramLayout, UserPtr, VmFlags, Zone, user};

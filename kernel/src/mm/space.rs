@@ -297,9 +297,7 @@ impl Mm {
         let mapped_to = inner.areas.gaps(&range).first().map_or(range.end, |gap| gap.start);
         let changed = range.start..mapped_to;
         if !changed.is_empty() {
-            let forbidden = |a: &VmArea| {
-                matches!(&a.backing, Backing::File(f) if a.flags.contains(VmFlags::SHARED) && !f.may_write)
-            };
+            let forbidden = |a: &VmArea| matches!(&a.backing, Backing::File(f) if a.flags.contains(VmFlags::SHARED) && !f.may_write);
             let mut at = changed.start;
             while let Some(a) = inner.areas.first_above(at).filter(|a| a.start < changed.end) {
                 if prot.contains(Prot::WRITE) && forbidden(a) {
@@ -667,7 +665,10 @@ mod tests {
         assert_eq!(ranges(&a), [0x1000..0x3000, 0x3000..0x4000, 0x4000..0x9000]);
         assert_eq!(a.gaps(&(0..0xa000)), [0..0x1000, 0x9000..0xa000]);
         let parts = a.carve(&(0x2000..0x6000));
-        assert_eq!(parts.iter().map(VmArea::range).collect::<Vec<_>>(), [0x2000..0x3000, 0x3000..0x4000, 0x4000..0x6000]);
+        assert_eq!(
+            parts.iter().map(VmArea::range).collect::<Vec<_>>(),
+            [0x2000..0x3000, 0x3000..0x4000, 0x4000..0x6000]
+        );
         assert!(a.find(0x5fff).is_none());
         assert!(a.find(0x6000).is_some());
     }

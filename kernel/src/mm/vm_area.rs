@@ -97,9 +97,7 @@ impl VmArea {
         let same_backing = match (&self.backing, &next.backing) {
             (Backing::Anonymous, Backing::Anonymous) => true,
             (Backing::File(a), Backing::File(b)) => {
-                Arc::ptr_eq(&a.host, &b.host)
-                    && a.offset + self.len() as u64 == b.offset
-                    && a.may_write == b.may_write
+                Arc::ptr_eq(&a.host, &b.host) && a.offset + self.len() as u64 == b.offset && a.may_write == b.may_write
             }
             _ => false,
         };

@@ -117,13 +117,8 @@ pub fn init(mem: usize) -> Result<()> {
     }
     let mut data = FreeRanges::default();
     data.insert(base + IMAGE_ZONE..base + host.len());
-    let state = State {
-        image,
-        data,
-        populated: PageMap::new(host.len() / PAGE_SIZE)?,
-        charged: 0,
-        limit: mem / PAGE_SIZE,
-    };
+    let state =
+        State { image, data, populated: PageMap::new(host.len() / PAGE_SIZE)?, charged: 0, limit: mem / PAGE_SIZE };
     WINDOW.call_once(|| Window { host, state: SpinLock::new(Rank::Window, state) });
     Ok(())
 }

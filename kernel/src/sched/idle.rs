@@ -6,8 +6,8 @@
 //! wakes it.
 
 use super::run_queue;
-use crate::host::{self, WakeUp};
 use crate::error::{Errno, Result};
+use crate::host::{self, WakeUp};
 use crate::sync::Once;
 use crate::time::{self, Duration, Instant, timer};
 use alloc::sync::Arc;

@@ -77,13 +77,7 @@ struct RunQueue {
 
 static RUN_QUEUE: SpinLock<RunQueue> = SpinLock::new(
     Rank::RunQueue,
-    RunQueue {
-        woken: VecDeque::new(),
-        expired: VecDeque::new(),
-        picks: 0,
-        departed: None,
-        slice_started: Instant(0),
-    },
+    RunQueue { woken: VecDeque::new(), expired: VecDeque::new(), picks: 0, departed: None, slice_started: Instant(0) },
 );
 
 /// The thread on each vCPU; empty while it idles.

@@ -5,6 +5,7 @@
 
 pub mod exec;
 pub mod memory;
+pub mod path;
 mod table;
 pub mod trace;
 
@@ -108,9 +109,15 @@ impl<T> SyscallArg for UserPtr<T> {
 
 /// Turns `path::to::handler` with the row's arguments into a [`Handler`].
 macro_rules! call {
-    (none $($k:ident)*) => { None };
-    ($f:path;) => { Some(|t, _| $f(t)) };
-    ($f:path; $a:ident) => { Some(|t, r| $f(t, $crate::syscall::SyscallArg::from_register(r[0]))) };
+    (none $($k:ident)*) => {
+        None
+    };
+    ($f:path;) => {
+        Some(|t, _| $f(t))
+    };
+    ($f:path; $a:ident) => {
+        Some(|t, r| $f(t, $crate::syscall::SyscallArg::from_register(r[0])))
+    };
     ($f:path; $a:ident $b:ident) => {
         Some(|t, r| {
             use $crate::syscall::SyscallArg as A;

@@ -86,11 +86,8 @@ fn published() -> (u64, u64, u64) {
     let p = &PUBLISHED;
     loop {
         let sequence = p.sequence.load(Ordering::Acquire);
-        let values = (
-            p.base.load(Ordering::Relaxed),
-            p.multiplier.load(Ordering::Relaxed),
-            p.monotonic.load(Ordering::Relaxed),
-        );
+        let values =
+            (p.base.load(Ordering::Relaxed), p.multiplier.load(Ordering::Relaxed), p.monotonic.load(Ordering::Relaxed));
         fence(Ordering::Acquire);
         if sequence & 1 == 0 && p.sequence.load(Ordering::Relaxed) == sequence {
             return values;

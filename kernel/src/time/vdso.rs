@@ -106,9 +106,7 @@ fn build_elf() -> Vec<u8> {
         out.u16(2);
     }
     let verdef = out.align(8);
-    for (flags, index, name, at, next) in
-        [(1u16, 1u16, SONAME, soname, 28u32), (0, 2, VERSION, version, 0)]
-    {
+    for (flags, index, name, at, next) in [(1u16, 1u16, SONAME, soname, 28u32), (0, 2, VERSION, version, 0)] {
         out.u16(1);
         out.u16(flags);
         out.u16(index);

@@ -19,7 +19,9 @@ impl HostFile {
 
 /// The offset as the host takes it: below 2^63.
 fn host_offset(offset: Option<u64>) -> Result<u64> {
-    offset.filter(|&o| o <= i64::MAX as u64).ok_or_else(|| Errno::EINVAL.because("an offset beyond the end of all files"))
+    offset
+        .filter(|&o| o <= i64::MAX as u64)
+        .ok_or_else(|| Errno::EINVAL.because("an offset beyond the end of all files"))
 }
 
 impl FileOps for HostFile {

@@ -36,7 +36,8 @@ fn statx_of(fd: impl AsFd, name: &[u8], extra: AtFlags) -> Result<Statx> {
 }
 
 fn kind_of(stat: &Statx) -> Result<FileKind> {
-    FileKind::from_mode(u32::from(stat.stx_mode)).ok_or_else(|| Errno::EIO.because("the host shows an unknown file type"))
+    FileKind::from_mode(u32::from(stat.stx_mode))
+        .ok_or_else(|| Errno::EIO.because("the host shows an unknown file type"))
 }
 
 fn timestamp(t: rustix::fs::StatxTimestamp) -> Timestamp {
@@ -272,11 +273,9 @@ impl Inode for HostInode {
         if flags.writable() {
             self.check_writable()?;
         }
-        for (guest, host) in [
-            (OpenFlags::APPEND, OFlags::APPEND),
-            (OpenFlags::SYNC, OFlags::SYNC),
-            (OpenFlags::DSYNC, OFlags::DSYNC),
-        ] {
+        for (guest, host) in
+            [(OpenFlags::APPEND, OFlags::APPEND), (OpenFlags::SYNC, OFlags::SYNC), (OpenFlags::DSYNC, OFlags::DSYNC)]
+        {
             how.set(host, flags.contains(guest));
         }
         Ok(Arc::new(HostFile::new(HostFd::from(self.reopen(how)?), flags.readable())))

@@ -245,7 +245,11 @@ pub(super) fn copy_between(dst: usize, src: usize, len: usize) -> Result<()> {
         let left = unsafe { uaccess::copy((dst + done) as *mut u8, (src + done) as *const u8, len - done) };
         let here = len - left;
         // Past a page that faults, the next one may be there.
-        done = if left == 0 { len } else { (src + here).next_multiple_of(crate::abi::PAGE_SIZE).max(src + here + 1) - src };
+        done = if left == 0 {
+            len
+        } else {
+            (src + here).next_multiple_of(crate::abi::PAGE_SIZE).max(src + here + 1) - src
+        };
     }
     Ok(())
 }
