@@ -51,11 +51,14 @@ const SIGBUS: i32 = 7;
 const SIGFPE: i32 = 8;
 const SIGSEGV: i32 = 11;
 const SIGSYS: i32 = 31;
+/// Signals from outside that stop the machine.
+const STOP_SIGNALS: [i32; 3] = [1, 2, 15];
 const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
 
 /// Installs the handlers for this process.
 pub(super) fn install_handlers() {
-    for signo in [SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS, PREEMPT_SIGNAL] {
+    let faults = [SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS];
+    for signo in faults.into_iter().chain(STOP_SIGNALS).chain([PREEMPT_SIGNAL]) {
         signal::install_handler(signo, handler);
     }
 }
@@ -112,15 +115,10 @@ extern "C" fn handler(signo: i32, info: &HostSigInfo, cx: &mut HostContext) {
     let in_kernel = text::contains(cx.rip);
     match signo {
         SIGSYS => system_call(vcpu, info, cx, in_kernel),
-        PREEMPT_SIGNAL => {
-            vcpu.raise(pending::EVENTS);
-            if !in_kernel {
-                vcpu.load_gs();
-                let frame = frame_of(cx);
-                enter_kernel(vcpu, cx, frame, Trap::NONE);
-            } else if in_exit_window(cx.rip) {
-                cx.rip = entry::exit_restart();
-            }
+        PREEMPT_SIGNAL => interruption(vcpu, cx, in_kernel),
+        _ if STOP_SIGNALS.contains(&signo) => {
+            crate::host::stop(128 + signo);
+            interruption(vcpu, cx, in_kernel);
         }
         _ => {
             let trap =
@@ -133,6 +131,18 @@ extern "C" fn handler(signo: i32, info: &HostSigInfo, cx: &mut HostContext) {
                 enter_kernel(vcpu, cx, frame, trap);
             }
         }
+    }
+}
+
+/// Makes the vCPU look at its pending work soon.
+fn interruption(vcpu: &Vcpu, cx: &mut HostContext, in_kernel: bool) {
+    vcpu.raise(pending::EVENTS);
+    if !in_kernel {
+        vcpu.load_gs();
+        let frame = frame_of(cx);
+        enter_kernel(vcpu, cx, frame, Trap::NONE);
+    } else if in_exit_window(cx.rip) {
+        cx.rip = entry::exit_restart();
     }
 }
 

@@ -49,6 +49,12 @@ pub fn layout() -> Layout {
     })
 }
 
+/// Least size of a signal stack that takes a frame with all components (AT_MINSIGSTKSZ).
+pub fn min_signal_stack() -> usize {
+    // The frame beside the vector state, alignment, the red zone and the return address, rounded up as Linux does.
+    (layout().size + 1024).next_multiple_of(64)
+}
+
 /// A save area in compacted format.
 pub struct VectorState {
     area: AlignedBuffer,

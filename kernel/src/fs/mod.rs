@@ -31,3 +31,5 @@ pub mod tmpfs;
 pub use context::{Actor, FsContext};
 pub use dentry::Path;
 pub use fd_table::FdTable;
+pub use inode::FileKind;
+pub use lookup::Resolve;

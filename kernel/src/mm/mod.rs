@@ -1,5 +1,7 @@
 //! Guest memory: the window, address spaces, and access to them from the kernel.
 
+#[allow(unsafe_code)]
+pub mod alloc;
 mod page_map;
 mod space;
 #[allow(unsafe_code)]

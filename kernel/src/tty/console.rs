@@ -132,13 +132,13 @@ impl Inode for ConsoleInode {
 }
 
 /// What init has as descriptors 0, 1 and 2: /dev/console, or the console without a name if the tree has none.
-pub fn open_console() -> Arc<OpenFile> {
-    let by_name = Actor::kernel().open(None, b"/dev/console", OpenFlags::RDWR, 0, Resolve::empty());
+pub fn open_console(flags: OpenFlags) -> Result<Arc<OpenFile>> {
+    let by_name = Actor::kernel().open(None, b"/dev/console", flags, 0, Resolve::empty());
     match by_name {
-        Ok(file) if file.ops().downcast_ref::<OpenTty>().is_some() => file,
+        Ok(file) if file.ops().downcast_ref::<OpenTty>().is_some() => Ok(file),
         _ => {
             let path = Path::detached(Arc::new(ConsoleInode(mount::internal_id())), b"/dev/console");
-            OpenFile::opened(Arc::new(OpenTty(console().clone())), OpenFlags::RDWR, path)
+            Ok(OpenFile::opened(Arc::new(OpenTty(console().clone())), flags, path))
         }
     }
 }
