@@ -91,7 +91,7 @@ fn boot(o: &Options) -> Result<i32, BootError> {
     mm::window::init(o.mem).map_err(|e| BootError::new(format!("mem={}: {e}", o.mem)))?;
     time::vdso::init()?;
     mount_root(o)?;
-    crate::tty::register_poller();
+    crate::tty::register()?;
     sched::set_idle_policy(match o.idle {
         Idle::Spin(d) => IdlePolicy::Spin(d),
         Idle::Sleep => IdlePolicy::Sleep,
@@ -102,6 +102,7 @@ fn boot(o: &Options) -> Result<i32, BootError> {
     arch::start_vcpu(0).map_err(|e| BootError::new(format!("the host refuses a seccomp filter: {e}")))?;
     host::start_preemption_timer()?;
     klog!(Info, "run {} as init process", o.init.as_deref().unwrap_or("the default"));
+    host::console::enter_raw_mode();
     sched::spawn(&thread);
     drop(thread);
     sched::idle_loop();

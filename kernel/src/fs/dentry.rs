@@ -175,11 +175,12 @@ impl Dentry {
             Some(_) => {}
             None => children.generation += 1,
         }
-        if let Some(there) = children.by_name.get(name).and_then(Weak::upgrade) {
-            if generation.is_some() && there.inode.id() == child.inode.id() {
-                drop(children);
-                return Some(there);
-            }
+        if let Some(there) = children.by_name.get(name).and_then(Weak::upgrade)
+            && generation.is_some()
+            && there.inode.id() == child.inode.id()
+        {
+            drop(children);
+            return Some(there);
         }
         if children.by_name.len() >= children.sweep_at {
             children.by_name.retain(|_, d| d.strong_count() > 0);

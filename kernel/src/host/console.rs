@@ -76,8 +76,12 @@ pub fn size() -> Option<(u16, u16)> {
     tcgetwinsize(stdout()).ok().map(|w| (w.ws_row, w.ws_col))
 }
 
-/// Takes line editing, echo and signals away from the host's terminal: the guest's does them.
+/// Takes line editing, echo and signals away from the host's terminal: the guest's does them. Does nothing where input
+/// or output is no terminal.
 pub fn enter_raw_mode() {
+    if !is_terminal() {
+        return;
+    }
     let Ok(settings) = tcgetattr(stdin()) else { return };
     let mut raw = settings.clone();
     raw.make_raw();

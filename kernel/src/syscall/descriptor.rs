@@ -94,10 +94,9 @@ pub fn sys_fcntl(t: &Thread, fd: Fd, command: u32, arg: usize) -> Result<usize> 
 }
 
 fn set_status_flags(t: &Thread, file: &OpenFile, new: OpenFlags) -> Result<usize> {
-    if new.contains(OpenFlags::NOATIME) && !file.flags().contains(OpenFlags::NOATIME) {
-        if !permission::owns(&file.metadata()?, &t.credentials()) {
-            return Err(Errno::EPERM.because("O_NOATIME on another's file"));
-        }
+    let asks = new.contains(OpenFlags::NOATIME) && !file.flags().contains(OpenFlags::NOATIME);
+    if asks && !permission::owns(&file.metadata()?, &t.credentials()) {
+        return Err(Errno::EPERM.because("O_NOATIME on another's file"));
     }
     file.set_status_flags(new);
     Ok(0)

@@ -124,10 +124,8 @@ pub fn sys_pwritev2(t: &Thread, fd: Fd, iov: Iovecs, iovcnt: i32, at: i64, _high
     let file = path::file(t, fd)?;
     let src = IovSource::iovecs(iov, count(iovcnt)?)?;
     let mut at = offset2(at)?;
-    if flags & RWF_APPEND != 0 {
-        if let Some(inode) = file.inode() {
-            at = Some(inode.metadata()?.size);
-        }
+    if let (Some(inode), true) = (file.inode(), flags & RWF_APPEND != 0) {
+        at = Some(inode.metadata()?.size);
     }
     let n = io::write(t, &file, src, at)?;
     if let (Some(inode), true) = (file.inode(), flags & (RWF_DSYNC | RWF_SYNC) != 0) {

@@ -100,18 +100,15 @@ impl Poller for ConsolePoller {
     }
 }
 
-/// Begins to serve the console: devices 5:0 and 5:1, and input from the host. Done once, at boot.
-pub fn register_poller() {
+/// Brings the console up: devices 5:0 and 5:1, and input from the host. Done once, at boot, before anything opens them.
+/// The host's terminal stays as it is until [`host::enter_raw_mode`].
+pub fn register() -> Result<()> {
     device::register_char(MAJOR, open_device);
-    let terminal = host::is_terminal();
-    if terminal {
-        host::enter_raw_mode();
-    }
     sched::register_poller(Arc::new(ConsolePoller {
-        terminal,
+        terminal: host::is_terminal(),
         ended: AtomicBool::new(false),
         last: AtomicU64::new(0),
-    }));
+    }))
 }
 
 /// The console's inode where the tree has no /dev/console.

@@ -15,7 +15,7 @@ struct TempDir(PathBuf);
 
 impl TempDir {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("flatland-hostfs-{}-{name}", std::process::id()));
+        let path = std::env::temp_dir().join(alloc::format!("flatland-hostfs-{}-{name}", std::process::id()));
         let _ = host::remove_dir_all(&path);
         host::create_dir_all(path.join("root")).unwrap();
         TempDir(path)
