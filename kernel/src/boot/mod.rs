@@ -20,7 +20,7 @@ use crate::{host, klog, mm, syscall, time};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use cmdline::{Command, Idle, Options, Root};
+use cmdline::{Command, Hook, Idle, Options, Root};
 use core::fmt;
 use std::{eprintln, print};
 
@@ -95,6 +95,7 @@ fn boot(o: &Options) -> Result<i32, BootError> {
         Idle::Spin(d) => IdlePolicy::Spin(d),
         Idle::Sleep => IdlePolicy::Sleep,
     });
+    init::set_patching(o.hook == Hook::Patch);
     arch::set_hooks(init::hooks());
     let thread = init::prepare(o)?;
     time::clock::start();
