@@ -29,3 +29,11 @@ pub fn force_trap(t: &crate::task::Thread, tr: &crate::arch::Trap) {
     t.context.with_frame(|f| panic!("trap {tr:x?} {f:x?}"))
 }
 pub fn deliver(_t: &crate::task::Thread, _f: &mut crate::arch::TrapFrame) {}
+
+/// Sends a signal to a process group.
+pub fn send_to_group(_group: crate::task::Pid, _signal: u8) {}
+
+/// Whether the thread ignores or blocks a signal.
+pub fn ignores(_t: &crate::task::Thread, _signal: u8) -> bool {
+    false
+}

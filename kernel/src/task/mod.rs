@@ -22,3 +22,8 @@ pub fn kill_other_threads(_t: &Thread) -> crate::error::Result<()> {
     Ok(())
 }
 pub fn exec_done(_t: &Thread) {}
+
+/// The session of a process group; `None` if there is no such group.
+pub fn session_of_group(_group: Pid) -> Option<Pid> {
+    None
+}
