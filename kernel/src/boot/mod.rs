@@ -16,11 +16,11 @@ use crate::error::{Errno, Error};
 use crate::fs::hostfs::HostFs;
 use crate::fs::mount::MountFlags;
 use crate::sched::{self, IdlePolicy};
-use crate::{host, klog, mm, syscall, time};
+use crate::{host, klog, mm, syscall, time, tty};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use cmdline::{Command, Idle, Options, Root};
+use cmdline::{Command, Hook, Idle, Options, Root};
 use core::fmt;
 use std::{eprintln, print};
 
@@ -91,23 +91,23 @@ fn boot(o: &Options) -> Result<i32, BootError> {
     mm::window::init(o.mem).map_err(|e| BootError::new(format!("mem={}: {e}", o.mem)))?;
     time::vdso::init()?;
     mount_root(o)?;
-    crate::tty::register()?;
     sched::set_idle_policy(match o.idle {
         Idle::Spin(d) => IdlePolicy::Spin(d),
         Idle::Sleep => IdlePolicy::Sleep,
     });
+    init::set_patching(o.hook == Hook::Patch);
     arch::set_hooks(init::hooks());
     let thread = init::prepare(o)?;
+    tty::register_poller()?;
     time::clock::start();
     arch::start_vcpu(0).map_err(|e| BootError::new(format!("the host refuses a seccomp filter: {e}")))?;
     host::start_preemption_timer()?;
     klog!(Info, "run {} as init process", o.init.as_deref().unwrap_or("the default"));
-    host::console::enter_raw_mode();
     sched::spawn(&thread);
     drop(thread);
     sched::idle_loop();
-    let status = host::stop_status().unwrap_or(0);
     host::console::restore();
+    let status = host::stop_status().unwrap_or(0);
     klog!(Info, "machine stops with status {status}");
     Ok(status)
 }

@@ -1,6 +1,6 @@
 //! Calls that change what inodes say of themselves: chmod(2), chown(2), utimensat(2), truncate(2), umask(2).
 
-use super::path::{self, NameAt};
+use super::at::{self, NameAt};
 use crate::error::{Errno, Result};
 use crate::fs::attributes::NewTime;
 use crate::fs::inode::{FileKind, SetAttributes, Timestamp};
@@ -12,13 +12,13 @@ use crate::task::{Fd, Gid, Resource, Thread, Uid};
 type Name = UserPtr<u8>;
 
 fn place(t: &Thread, actor: &Actor, dir: Fd, name: Name, flags: u32) -> Result<Path> {
-    let how = path::resolve_flags(flags, path::SYMLINK_NOFOLLOW | path::EMPTY_PATH)?;
+    let how = at::resolve_flags(flags, at::SYMLINK_NOFOLLOW | at::EMPTY_PATH)?;
     NameAt::read(t, dir, name)?.resolve(actor, how)
 }
 
 /// The place of an open file, for the `f` calls.
 fn place_of_fd(t: &Thread, fd: Fd) -> Result<Path> {
-    path::file(t, fd)?.path().cloned().ok_or_else(|| Errno::EPERM.because("an anonymous file keeps no attributes"))
+    at::file(t, fd)?.path().cloned().ok_or_else(|| Errno::EPERM.because("an anonymous file keeps no attributes"))
 }
 
 /// fchmodat2(2).
@@ -65,7 +65,7 @@ pub fn sys_chown(t: &Thread, name: Name, uid: u32, gid: u32) -> Result<usize> {
 
 /// lchown(2).
 pub fn sys_lchown(t: &Thread, name: Name, uid: u32, gid: u32) -> Result<usize> {
-    sys_fchownat(t, Fd::CWD, name, uid, gid, path::SYMLINK_NOFOLLOW)
+    sys_fchownat(t, Fd::CWD, name, uid, gid, at::SYMLINK_NOFOLLOW)
 }
 
 /// fchown(2).
@@ -168,7 +168,7 @@ pub fn sys_truncate(t: &Thread, name: Name, size: i64) -> Result<usize> {
 /// ftruncate(2).
 pub fn sys_ftruncate(t: &Thread, fd: Fd, size: i64) -> Result<usize> {
     let size = new_size(t, size)?;
-    let file = path::file(t, fd)?;
+    let file = at::file(t, fd)?;
     let inode = file.inode().filter(|i| i.kind() == FileKind::Regular);
     let Some(inode) = inode.filter(|_| file.flags().writable()) else {
         return Err(Errno::EINVAL.because("not a regular file that is open for writing"));

@@ -1,7 +1,7 @@
 //! Descriptors and descriptions: dup(2), fcntl(2), ioctl(2), pipe(2).
 
+use super::at;
 use super::open::finish_close;
-use super::path;
 use crate::abi::{general, ioctl};
 use crate::error::{Errno, Result};
 use crate::fs::file::{OpenFile, OpenFlags};
@@ -14,13 +14,13 @@ use alloc::sync::Arc;
 /// dup(2).
 pub fn sys_dup(t: &Thread, fd: Fd) -> Result<usize> {
     let file = t.files().get(fd)?;
-    path::install(t, file, false)
+    at::install(t, file, false)
 }
 
 fn do_dup(t: &Thread, old: Fd, new: Fd, cloexec: bool) -> Result<usize> {
     let table = t.files();
     let file = table.get(old)?;
-    if let Some(replaced) = table.replace(new, file, cloexec, path::open_limit(t))? {
+    if let Some(replaced) = table.replace(new, file, cloexec, at::open_limit(t))? {
         finish_close(t, &table, replaced);
     }
     Ok(new.0 as usize)
@@ -53,7 +53,7 @@ pub fn sys_fcntl(t: &Thread, fd: Fd, command: u32, arg: usize) -> Result<usize> 
     }
     match command {
         general::F_DUPFD | general::F_DUPFD_CLOEXEC => {
-            let limit = path::open_limit(t);
+            let limit = at::open_limit(t);
             // The argument is an int: what is negative is beyond every limit.
             let from = arg as u32 as usize;
             if from as u64 >= limit {
@@ -116,7 +116,7 @@ fn set_pipe_size(t: &Thread, file: &OpenFile, bytes: usize) -> Result<usize> {
 /// ioctl(2): what is common to all files; the rest is the file's.
 pub fn sys_ioctl(t: &Thread, fd: Fd, request: u32, arg: usize) -> Result<usize> {
     let table = t.files();
-    let file = path::file(t, fd)?;
+    let file = at::file(t, fd)?;
     match request {
         ioctl::FIOCLEX => table.set_cloexec(fd, true).map(|()| 0),
         ioctl::FIONCLEX => table.set_cloexec(fd, false).map(|()| 0),
@@ -165,7 +165,7 @@ pub(crate) fn install_pair(
     out: UserPtr<[i32; 2]>,
 ) -> Result<usize> {
     let table = t.files();
-    let limit = path::open_limit(t);
+    let limit = at::open_limit(t);
     let a = table.add(first, cloexec, limit)?;
     let b = match table.add(second, cloexec, limit) {
         Ok(b) => b,

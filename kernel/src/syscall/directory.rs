@@ -1,6 +1,6 @@
 //! Directories and the places of a process: getdents(2), chdir(2), getcwd(2), chroot(2).
 
-use super::path::{self, NameAt};
+use super::at::{self, NameAt};
 use crate::error::{Errno, Result};
 use crate::fs::inode::{DirEntry, FileKind};
 use crate::fs::lookup::Resolve;
@@ -17,7 +17,7 @@ const MAX_BATCH: usize = 64 * 1024;
 const FIXED: usize = 18;
 
 fn list(t: &Thread, fd: Fd, out: UserSlice, pack: fn(&mut Vec<u8>, &DirEntry<'_>, usize) -> bool) -> Result<usize> {
-    let file = path::file(t, fd)?;
+    let file = at::file(t, fd)?;
     let room = out.len.min(MAX_BATCH);
     let mut packed = Vec::with_capacity(room.min(4096));
     let mut refused = false;

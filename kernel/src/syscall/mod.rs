@@ -3,15 +3,15 @@
 //! A handler `sys_x(t, args…)` decodes and checks what the guest said; `do_x` acts on typed values. The entry is
 //! [`dispatch`], on the thread's kernel stack with the host's FS: number → table → handler → result into rax.
 
+pub(crate) mod at;
 pub mod attributes;
-pub mod bringup;
 pub mod descriptor;
 pub mod directory;
 pub mod exec;
 pub mod memory;
 pub mod names;
 pub mod open;
-pub(crate) mod path;
+pub mod placeholder;
 pub mod rw;
 pub mod stat;
 mod table;

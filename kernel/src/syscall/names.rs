@@ -1,6 +1,6 @@
 //! Calls on names: mkdir(2), mknod(2), link(2), symlink(2), readlink(2), unlink(2), rename(2).
 
-use super::path::{self, NameAt};
+use super::at::{self, NameAt};
 use crate::abi::general;
 use crate::error::{Errno, Result};
 use crate::fs::Actor;
@@ -61,15 +61,15 @@ pub fn sys_symlink(t: &Thread, target: Name, name: Name) -> Result<usize> {
 
 /// linkat(2).
 pub fn sys_linkat(t: &Thread, from_dir: Fd, from: Name, dir: Fd, name: Name, flags: u32) -> Result<usize> {
-    if flags & !(path::SYMLINK_FOLLOW | path::EMPTY_PATH) != 0 {
+    if flags & !(at::SYMLINK_FOLLOW | at::EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL.because("unknown AT_ flags"));
     }
     let actor = Actor::of(t);
     let mut how = Resolve::empty();
-    how.set(Resolve::NO_FOLLOW, flags & path::SYMLINK_FOLLOW == 0);
-    how.set(Resolve::EMPTY_PATH, flags & path::EMPTY_PATH != 0);
+    how.set(Resolve::NO_FOLLOW, flags & at::SYMLINK_FOLLOW == 0);
+    how.set(Resolve::EMPTY_PATH, flags & at::EMPTY_PATH != 0);
     let from = NameAt::read(t, from_dir, from)?;
-    if from.name.is_empty() && flags & path::EMPTY_PATH != 0 && !actor.who.capable(Capability::DacReadSearch) {
+    if from.name.is_empty() && flags & at::EMPTY_PATH != 0 && !actor.who.capable(Capability::DacReadSearch) {
         return Err(Errno::ENOENT.because("AT_EMPTY_PATH without CAP_DAC_READ_SEARCH"));
     }
     let target = from.resolve(&actor, how)?;

@@ -1,6 +1,6 @@
 //! open(2), openat2(2), close(2), close_range(2).
 
-use super::path::{self, NameAt};
+use super::at::{self, NameAt};
 use crate::abi::general::open_how;
 use crate::error::{Errno, Result};
 use crate::fs::file::{OpenFile, OpenFlags};
@@ -47,7 +47,7 @@ fn do_openat(t: &Thread, at: &NameAt, flags: OpenFlags, mode: u32, how: Resolve)
     let file = Actor::of(t).open(at.base(), &at.name, flags, mode, how)?;
     fifo::wait_for_peer(t, &file)?;
     crate::tty::opened(t, &file, flags);
-    path::install(t, file, flags.contains(OpenFlags::CLOEXEC))
+    at::install(t, file, flags.contains(OpenFlags::CLOEXEC))
 }
 
 /// open(2).
@@ -99,7 +99,7 @@ pub fn sys_openat2(t: &Thread, dir: Fd, name: UserPtr<u8>, how: UserPtr<open_how
     let name = name.read_path()?;
     // Under RESOLVE_BENEATH and RESOLVE_IN_ROOT the descriptor matters for absolute names, too.
     let confined = resolve.intersects(Resolve::BENEATH | Resolve::IN_ROOT);
-    let base = if confined || name.first() != Some(&b'/') { path::base(t, dir)? } else { None };
+    let base = if confined || name.first() != Some(&b'/') { at::base(t, dir)? } else { None };
     do_openat(t, &NameAt { base, name }, flags, how.mode as u32, resolve)
 }
 

@@ -1,6 +1,6 @@
 //! read(2), write(2) and their relatives; lseek(2).
 
-use super::path;
+use super::at;
 use crate::error::{Errno, Result};
 use crate::fs::file::OpenFile;
 use crate::fs::inode::{FileKind, SeekTarget};
@@ -32,7 +32,7 @@ fn check_directory(file: &OpenFile) -> Result<()> {
 }
 
 fn do_read(t: &Thread, fd: Fd, dst: impl FnOnce() -> Result<IovDest<'static>>, at: Option<u64>) -> Result<usize> {
-    let file = path::file(t, fd)?;
+    let file = at::file(t, fd)?;
     if !file.flags().readable() {
         return Err(Errno::EBADF.because("not open for reading"));
     }
@@ -41,7 +41,7 @@ fn do_read(t: &Thread, fd: Fd, dst: impl FnOnce() -> Result<IovDest<'static>>, a
 }
 
 fn do_write(t: &Thread, fd: Fd, src: impl FnOnce() -> Result<IovSource<'static>>, at: Option<u64>) -> Result<usize> {
-    let file = path::file(t, fd)?;
+    let file = at::file(t, fd)?;
     if !file.flags().writable() {
         return Err(Errno::EBADF.because("not open for writing"));
     }
@@ -102,7 +102,7 @@ pub fn sys_preadv2(t: &Thread, fd: Fd, iov: Iovecs, iovcnt: i32, at: i64, _high:
     if flags & !(RWF_HIPRI | RWF_NOWAIT) != 0 {
         return Err(Errno::EOPNOTSUPP.because("RWF_ flags of reading are HIPRI and NOWAIT"));
     }
-    let file = path::file(t, fd)?;
+    let file = at::file(t, fd)?;
     let mut dst = IovDest::iovecs(iov, count(iovcnt)?)?;
     if flags & RWF_NOWAIT == 0 {
         return io::read(t, &file, dst, offset2(at)?);
@@ -121,7 +121,7 @@ pub fn sys_pwritev2(t: &Thread, fd: Fd, iov: Iovecs, iovcnt: i32, at: i64, _high
     if flags & !(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND) != 0 {
         return Err(Errno::EOPNOTSUPP.because("RWF_ flags of writing are HIPRI, DSYNC, SYNC and APPEND"));
     }
-    let file = path::file(t, fd)?;
+    let file = at::file(t, fd)?;
     let src = IovSource::iovecs(iov, count(iovcnt)?)?;
     let mut at = offset2(at)?;
     if let (Some(inode), true) = (file.inode(), flags & RWF_APPEND != 0) {
@@ -136,7 +136,7 @@ pub fn sys_pwritev2(t: &Thread, fd: Fd, iov: Iovecs, iovcnt: i32, at: i64, _high
 
 /// lseek(2).
 pub fn sys_lseek(t: &Thread, fd: Fd, offset: i64, whence: i32) -> Result<usize> {
-    let file = path::file(t, fd)?;
+    let file = at::file(t, fd)?;
     do_lseek(&file, offset, whence).map(|at| at as usize)
 }
 

@@ -1,6 +1,6 @@
 //! stat(2), statx(2), access(2), statfs(2).
 
-use super::path::{self, NameAt};
+use super::at::{self, NameAt};
 use crate::abi::general::{self, stat, statfs64, statx, statx_timestamp};
 use crate::error::{Errno, Result};
 use crate::fs::file::OpenFile;
@@ -50,7 +50,7 @@ fn metadata_at(t: &Thread, dir: Fd, name: UserPtr<u8>, how: Resolve) -> Result<(
 
 /// newfstatat(2).
 pub fn sys_newfstatat(t: &Thread, dir: Fd, name: UserPtr<u8>, out: UserPtr<stat>, flags: u32) -> Result<usize> {
-    let how = path::resolve_flags(flags, path::SYMLINK_NOFOLLOW | path::NO_AUTOMOUNT | path::EMPTY_PATH)?;
+    let how = at::resolve_flags(flags, at::SYMLINK_NOFOLLOW | at::NO_AUTOMOUNT | at::EMPTY_PATH)?;
     let (meta, _) = metadata_at(t, dir, name, how)?;
     out.write(stat_of(&meta))?;
     Ok(0)
@@ -63,7 +63,7 @@ pub fn sys_stat(t: &Thread, name: UserPtr<u8>, out: UserPtr<stat>) -> Result<usi
 
 /// lstat(2).
 pub fn sys_lstat(t: &Thread, name: UserPtr<u8>, out: UserPtr<stat>) -> Result<usize> {
-    sys_newfstatat(t, Fd::CWD, name, out, path::SYMLINK_NOFOLLOW)
+    sys_newfstatat(t, Fd::CWD, name, out, at::SYMLINK_NOFOLLOW)
 }
 
 /// fstat(2).
@@ -126,8 +126,8 @@ pub fn sys_statx(t: &Thread, dir: Fd, name: UserPtr<u8>, flags: u32, mask: u32, 
     if mask & general::STATX__RESERVED != 0 || flags & SYNC_FLAGS == SYNC_FLAGS {
         return Err(Errno::EINVAL.into());
     }
-    let known = path::SYMLINK_NOFOLLOW | path::NO_AUTOMOUNT | path::EMPTY_PATH | SYNC_FLAGS;
-    let (meta, path) = metadata_at(t, dir, name, path::resolve_flags(flags, known)?)?;
+    let known = at::SYMLINK_NOFOLLOW | at::NO_AUTOMOUNT | at::EMPTY_PATH | SYNC_FLAGS;
+    let (meta, path) = metadata_at(t, dir, name, at::resolve_flags(flags, known)?)?;
     out.write(statx_of(&meta, path.as_ref()))?;
     Ok(0)
 }
@@ -140,10 +140,10 @@ fn with_real_ids(who: &Credentials) -> Credentials {
 
 /// faccessat2(2).
 pub fn sys_faccessat2(t: &Thread, dir: Fd, name: UserPtr<u8>, mode: u32, flags: u32) -> Result<usize> {
-    let how = path::resolve_flags(flags, path::SYMLINK_NOFOLLOW | path::EACCESS | path::EMPTY_PATH)?;
+    let how = at::resolve_flags(flags, at::SYMLINK_NOFOLLOW | at::EACCESS | at::EMPTY_PATH)?;
     let Some(want) = Access::from_bits(mode) else { return Err(Errno::EINVAL.because("unknown access mode")) };
     let mut actor = Actor::of(t);
-    if flags & path::EACCESS == 0 && (actor.who.ruid != actor.who.fsuid || actor.who.rgid != actor.who.fsgid) {
+    if flags & at::EACCESS == 0 && (actor.who.ruid != actor.who.fsuid || actor.who.rgid != actor.who.fsgid) {
         actor.who = Arc::new(with_real_ids(&actor.who));
     }
     let path = NameAt::read(t, dir, name)?.resolve(&actor, how)?;

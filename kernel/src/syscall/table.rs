@@ -45,7 +45,7 @@ syscalls! {
     36 getitimer(int, ptr) => none, Missing, "";
     37 alarm(int) => none, Missing, "";
     38 setitimer(int, ptr, ptr) => none, Missing, "";
-    39 getpid() => super::bringup::sys_getpid, Full, "";
+    39 getpid() => super::placeholder::sys_getpid, Full, "";
     40 sendfile(fd, fd, ptr, size) => none, Missing, "";
     41 socket(int, int, int) => none, Missing, "";
     42 connect(fd, ptr, int) => none, Missing, "";
@@ -66,7 +66,7 @@ syscalls! {
     57 fork() => none, Missing, "";
     58 vfork() => none, Missing, "";
     59 execve(path, ptr, ptr) => none, Missing, "";
-    60 exit(int) => super::bringup::sys_exit, Full, "";
+    60 exit(int) => super::placeholder::sys_exit, Full, "";
     61 wait4(int, ptr, int, ptr) => none, Missing, "";
     62 kill(int, signal) => none, Missing, "";
     63 uname(ptr) => none, Missing, "";
@@ -164,7 +164,7 @@ syscalls! {
     155 pivot_root(path, path) => none, Missing, "";
     156 _sysctl(hex, hex, hex, hex, hex, hex) => none, Missing, "";
     157 prctl(int, hex, hex, hex, hex) => none, Missing, "";
-    158 arch_prctl(hex, ptr) => super::bringup::sys_arch_prctl, Full, "";
+    158 arch_prctl(hex, ptr) => super::placeholder::sys_arch_prctl, Full, "";
     159 adjtimex(hex, hex, hex, hex, hex, hex) => none, Missing, "";
     160 setrlimit(int, ptr) => none, Missing, "";
     161 chroot(path) => super::directory::sys_chroot, Full, "";
@@ -237,7 +237,7 @@ syscalls! {
     228 clock_gettime(int, ptr) => none, Missing, "";
     229 clock_getres(int, ptr) => none, Missing, "";
     230 clock_nanosleep(int, int, timespec, ptr) => none, Missing, "";
-    231 exit_group(int) => super::bringup::sys_exit, Full, "";
+    231 exit_group(int) => super::placeholder::sys_exit, Full, "";
     232 epoll_wait(fd, ptr, int, int) => none, Missing, "";
     233 epoll_ctl(fd, int, fd, ptr) => none, Missing, "";
     234 tgkill(int, int, signal) => none, Missing, "";

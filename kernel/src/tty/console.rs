@@ -42,9 +42,12 @@ impl TtyDevice for HostConsole {
     }
 }
 
-/// The console.
+/// The console. The first call brings up devices 5:0 and 5:1.
 pub fn console() -> &'static Arc<Tty> {
-    CONSOLE.call_once(|| Tty::new("console", Box::new(HostConsole { terminal: host::is_terminal() })))
+    CONSOLE.call_once(|| {
+        device::register_char(MAJOR, open_device);
+        Tty::new("console", Box::new(HostConsole { terminal: host::is_terminal() }))
+    })
 }
 
 fn open_device(number: DeviceNumber, _flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
@@ -100,15 +103,13 @@ impl Poller for ConsolePoller {
     }
 }
 
-/// Brings the console up: devices 5:0 and 5:1, and input from the host. Done once, at boot, before anything opens them.
-/// The host's terminal stays as it is until [`host::enter_raw_mode`].
-pub fn register() -> Result<()> {
-    device::register_char(MAJOR, open_device);
-    sched::register_poller(Arc::new(ConsolePoller {
-        terminal: host::is_terminal(),
-        ended: AtomicBool::new(false),
-        last: AtomicU64::new(0),
-    }))
+/// Begins to take input from the host, whose terminal is put in raw mode. Done once, at boot.
+pub fn register_poller() -> crate::error::Result<()> {
+    let terminal = host::is_terminal();
+    if terminal {
+        host::enter_raw_mode();
+    }
+    sched::register_poller(Arc::new(ConsolePoller { terminal, ended: AtomicBool::new(false), last: AtomicU64::new(0) }))
 }
 
 /// The console's inode where the tree has no /dev/console.
@@ -129,13 +130,14 @@ impl Inode for ConsoleInode {
 }
 
 /// What init has as descriptors 0, 1 and 2: /dev/console, or the console without a name if the tree has none.
-pub fn open_console(flags: OpenFlags) -> Result<Arc<OpenFile>> {
-    let by_name = Actor::kernel().open(None, b"/dev/console", flags, 0, Resolve::empty());
+pub fn open_console() -> Arc<OpenFile> {
+    let console = console();
+    let by_name = Actor::kernel().open(None, b"/dev/console", OpenFlags::RDWR, 0, Resolve::empty());
     match by_name {
-        Ok(file) if file.ops().downcast_ref::<OpenTty>().is_some() => Ok(file),
+        Ok(file) if file.ops().downcast_ref::<OpenTty>().is_some() => file,
         _ => {
             let path = Path::detached(Arc::new(ConsoleInode(mount::internal_id())), b"/dev/console");
-            Ok(OpenFile::opened(Arc::new(OpenTty(console().clone())), flags, path))
+            OpenFile::opened(Arc::new(OpenTty(console.clone())), OpenFlags::RDWR, path)
         }
     }
 }

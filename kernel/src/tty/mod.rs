@@ -10,6 +10,6 @@ mod device;
 mod discipline;
 mod job_control;
 
-pub use console::{console, open_console, register};
+pub use console::{console, open_console, register_poller};
 pub use device::{Tty, TtyDevice};
 pub use job_control::{leader_exited, opened, set_init_session};

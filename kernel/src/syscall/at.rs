@@ -32,7 +32,7 @@ impl NameAt {
     /// Reads the name, and looks at the descriptor if the name needs it.
     pub fn read(t: &Thread, dir: Fd, name: UserPtr<u8>) -> Result<Self> {
         let name = name.read_path()?;
-        let base = base_of(t, dir, &name)?;
+        let base = if name.first() == Some(&b'/') { None } else { base(t, dir)? };
         Ok(NameAt { base, name })
     }
 
@@ -45,11 +45,6 @@ impl NameAt {
     pub fn resolve(&self, actor: &Actor, how: Resolve) -> Result<Path> {
         actor.resolve(self.base(), &self.name, how)
     }
-}
-
-/// Where `name` begins: nowhere in particular if it is absolute, else where the directory descriptor stands.
-pub(crate) fn base_of(t: &Thread, dir: Fd, name: &[u8]) -> Result<Option<Path>> {
-    if name.first() == Some(&b'/') { Ok(None) } else { base(t, dir) }
 }
 
 /// The place that a directory descriptor stands for; `None` for AT_FDCWD.
