@@ -84,6 +84,7 @@ fn boot(o: &Options) -> Result<i32, BootError> {
     syscall::trace::set_enabled(o.trace.syscalls);
     arch::cpu::check_required()?;
     host::text::record()?;
+    host::raise_descriptor_limit();
     time::clock::start();
     time::since_boot();
     panic::install();
