@@ -18,3 +18,15 @@ pub use events::{WakeUp, is_stopping, kick, stop, stop_status, wait_for_events, 
 pub use fd::HostFd;
 pub use memory::{AlignedBuffer, Mapping};
 pub use preempt::{arm_preemption, start_preemption_timer};
+
+/// Fills `buf` with random bytes from the host's generator (getrandom(2)).
+pub fn random(mut buf: &mut [u8]) -> crate::error::Result<()> {
+    while !buf.is_empty() {
+        match rustix::rand::getrandom(&mut *buf, rustix::rand::GetRandomFlags::empty()) {
+            Ok(n) => buf = &mut buf[n..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}

@@ -11,6 +11,13 @@ use crate::error::{Errno, Result};
 #[derive(Debug)]
 pub struct Mm;
 
+impl Mm {
+    /// An address space without memory, for a thread that gives its own up.
+    pub fn new_empty() -> alloc::sync::Arc<Mm> {
+        alloc::sync::Arc::new(Mm)
+    }
+}
+
 /// Page-cache pages of a file, to be mapped into the window.
 pub trait PageSource: Send + Sync {}
 

@@ -3,6 +3,12 @@
 //! A handler `sys_x(t, args…)` decodes and checks what the guest said; `do_x` acts on typed values. The entry is
 //! [`dispatch`], on the thread's kernel stack with the host's FS: number → table → handler → result into rax.
 
+pub mod credentials;
+pub mod futex;
+pub mod misc;
+pub mod prctl;
+pub mod process;
+pub mod signal;
 mod table;
 pub mod trace;
 

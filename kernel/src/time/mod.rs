@@ -69,4 +69,6 @@ impl Sub<Instant> for Instant {
     }
 }
 
+pub mod clock;
 pub mod timer;
+pub mod timespec;
