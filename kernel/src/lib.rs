@@ -5,21 +5,26 @@
 //! driver threads is `no_std`: nothing reaches for std's thread-locals, locks or hash seeds, which need the host's FS
 //! register.
 
-#![cfg_attr(not(test), no_std)]
+#![no_std]
 #![deny(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 pub mod abi;
 #[allow(unsafe_code)]
 pub mod arch;
+pub mod boot;
 pub mod error;
 pub mod fs;
 #[allow(unsafe_code)]
 pub mod host;
 pub mod ipc;
 pub mod klog;
+pub mod loader;
 pub mod mm;
+pub mod net;
 pub mod sched;
 pub mod signal;
 #[allow(unsafe_code)]
@@ -27,3 +32,4 @@ pub mod sync;
 pub mod syscall;
 pub mod task;
 pub mod time;
+pub mod tty;

@@ -11,7 +11,9 @@ const HWCAP2_FSGSBASE: usize = 1 << 1;
 pub fn check_required() -> Result<()> {
     let (_, hwcap2) = linux_hwcap();
     if hwcap2 & HWCAP2_FSGSBASE == 0 {
-        return Err(Errno::ENODEV.because("the host has no FSGSBASE (it needs Linux 5.9 and an Ivy Bridge or later processor)"));
+        return Err(
+            Errno::ENODEV.because("the host has no FSGSBASE (it needs Linux 5.9 and an Ivy Bridge or later processor)")
+        );
     }
     Ok(())
 }

@@ -50,6 +50,6 @@ pub(super) extern "C" fn flatland_thread_started() {
 
 pub(super) extern "C" fn flatland_prepare_exit(frame: &mut TrapFrame) {
     let Some(v) = this_vcpu() else { return };
-    let bits = v.take(pending::EVENTS | pending::SIGNAL);
+    let bits = v.take(pending::EVENTS | pending::SIGNAL | pending::CHECK);
     (hooks().prepare_exit)(frame, bits & pending::EVENTS != 0, bits & pending::SIGNAL != 0);
 }

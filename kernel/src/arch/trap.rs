@@ -8,6 +8,7 @@
 use super::entry;
 use super::frame::{FLAG_AC, FLAG_DF, FLAG_TF, FRAME_SIZE, TrapFrame, USER_CS, USER_SS};
 use super::hooks::hooks;
+use super::stub;
 use super::uaccess;
 use super::vcpu::{Vcpu, pending};
 use crate::host::signal::{self, HostContext, HostSigInfo, PREEMPT_SIGNAL};
@@ -51,11 +52,14 @@ const SIGBUS: i32 = 7;
 const SIGFPE: i32 = 8;
 const SIGSEGV: i32 = 11;
 const SIGSYS: i32 = 31;
+/// Signals from outside that stop the machine.
+const STOP_SIGNALS: [i32; 3] = [1, 2, 15];
 const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
 
 /// Installs the handlers for this process.
 pub(super) fn install_handlers() {
-    for signo in [SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS, PREEMPT_SIGNAL] {
+    let faults = [SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS];
+    for signo in faults.into_iter().chain(STOP_SIGNALS).chain([PREEMPT_SIGNAL]) {
         signal::install_handler(signo, handler);
     }
 }
@@ -70,7 +74,10 @@ fn in_exit_window(rip: u64) -> bool {
     (entry::exit_window_start()..entry::exit_window_end()).contains(&rip)
 }
 
+/// The guest's registers. Inside a stub the call has not begun: the guest is put back to its site, whose jump is the
+/// first thing it will do again.
 fn frame_of(cx: &HostContext) -> TrapFrame {
+    let rip = stub::site_of(cx.rip).unwrap_or(cx.rip);
     TrapFrame {
         r15: cx.r15,
         r14: cx.r14,
@@ -91,7 +98,7 @@ fn frame_of(cx: &HostContext) -> TrapFrame {
         cs: USER_CS,
         rflags: cx.eflags,
         ss: USER_SS,
-        ..TrapFrame::start(cx.rip, cx.rsp)
+        ..TrapFrame::start(rip, cx.rsp)
     }
 }
 
@@ -112,18 +119,14 @@ extern "C" fn handler(signo: i32, info: &HostSigInfo, cx: &mut HostContext) {
     let in_kernel = text::contains(cx.rip);
     match signo {
         SIGSYS => system_call(vcpu, info, cx, in_kernel),
-        PREEMPT_SIGNAL => {
-            vcpu.raise(pending::EVENTS);
-            if !in_kernel {
-                vcpu.load_gs();
-                let frame = frame_of(cx);
-                enter_kernel(vcpu, cx, frame, Trap::NONE);
-            } else if in_exit_window(cx.rip) {
-                cx.rip = entry::exit_restart();
-            }
+        PREEMPT_SIGNAL => interruption(vcpu, cx, in_kernel),
+        _ if STOP_SIGNALS.contains(&signo) => {
+            crate::host::stop(128 + signo);
+            interruption(vcpu, cx, in_kernel);
         }
         _ => {
-            let trap = Trap { signal: signo, code: info.code, addr: info.addr(), number: cx.trap_number, error: cx.error };
+            let trap =
+                Trap { signal: signo, code: info.code, addr: info.addr(), number: cx.trap_number, error: cx.error };
             if in_kernel {
                 kernel_fault(vcpu, cx, trap);
             } else {
@@ -132,6 +135,18 @@ extern "C" fn handler(signo: i32, info: &HostSigInfo, cx: &mut HostContext) {
                 enter_kernel(vcpu, cx, frame, trap);
             }
         }
+    }
+}
+
+/// Makes the vCPU look at its pending work soon.
+fn interruption(vcpu: &Vcpu, cx: &mut HostContext, in_kernel: bool) {
+    vcpu.raise(pending::EVENTS);
+    if !in_kernel {
+        vcpu.load_gs();
+        let frame = frame_of(cx);
+        enter_kernel(vcpu, cx, frame, Trap::NONE);
+    } else if in_exit_window(cx.rip) {
+        cx.rip = entry::exit_restart();
     }
 }
 
@@ -174,6 +189,14 @@ fn kernel_fault(vcpu: &Vcpu, cx: &mut HostContext, trap: Trap) {
         vcpu.trap.set(trap);
         cx.rip = entry::trap_return();
         cx.rsp = at;
+        return;
+    }
+    if (entry::patched_entry()..entry::patched_entry_end()).contains(&cx.rip) && trap.signal == SIGSEGV {
+        // The guest has changed its GS base: its own fault, at the call that it made.
+        vcpu.load_gs();
+        let mut frame = frame_of(cx);
+        frame.rip = cx.rcx;
+        enter_kernel(vcpu, cx, frame, trap);
         return;
     }
     vcpu.load_host_fs();

@@ -13,10 +13,12 @@ pub const MAX_VCPUS: usize = 64;
 
 /// Pending work that a vCPU sees on its way to guest code.
 pub mod pending {
-    /// Timers, devices or the time slice want a look.
+    /// Timers and devices want a look.
     pub const EVENTS: u32 = 1;
     /// The thread has signals to deliver, or must stop or end.
     pub const SIGNAL: u32 = 2;
+    /// The time slice and the next interruption want a look.
+    pub const CHECK: u32 = 4;
 }
 
 /// The per-vCPU block. The assembly uses the first fields by their offsets.
@@ -115,17 +117,12 @@ impl Vcpu {
     pub(super) fn take(&self, bits: u32) -> u32 {
         self.pending.fetch_and(!bits, Ordering::SeqCst) & bits
     }
-
-    /// The bits of [`pending`] that are set.
-    pub(super) fn pending(&self) -> u32 {
-        self.pending.load(Ordering::SeqCst)
-    }
 }
 
-/// Makes the vCPU look at timers, devices and the run queue on its way to guest code.
+/// Makes the vCPU look at its time slice and its next interruption on the way to guest code.
 pub fn request_preemption_check() {
     if let Some(v) = this_vcpu() {
-        v.raise(pending::EVENTS);
+        v.raise(pending::CHECK);
     }
 }
 

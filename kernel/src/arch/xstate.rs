@@ -49,6 +49,12 @@ pub fn layout() -> Layout {
     })
 }
 
+/// Least size of a signal stack that takes a frame with all components (AT_MINSIGSTKSZ).
+pub fn min_signal_stack() -> usize {
+    // The frame beside the vector state, alignment, the red zone and the return address, rounded up as Linux does.
+    (layout().size + 1024).next_multiple_of(64)
+}
+
 /// A save area in compacted format.
 pub struct VectorState {
     area: AlignedBuffer,
@@ -59,7 +65,8 @@ impl VectorState {
     pub fn initial() -> Self {
         let layout = layout();
         let mut area = AlignedBuffer::zeroed(layout.size, 64);
-        area.bytes_mut()[HEADER_OFFSET + 8..HEADER_OFFSET + 16].copy_from_slice(&(layout.mask | COMPACTED).to_le_bytes());
+        area.bytes_mut()[HEADER_OFFSET + 8..HEADER_OFFSET + 16]
+            .copy_from_slice(&(layout.mask | COMPACTED).to_le_bytes());
         VectorState { area }
     }
 

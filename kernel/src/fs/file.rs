@@ -5,12 +5,14 @@
 //! file's wait queues, looks again and sleeps. Blocking, timeouts, signals and SA_RESTART are thus in one place for all
 //! kinds of files.
 
+use super::inode::{DirSink, FileKind, Inode, Metadata};
 use super::poll::{PollEvents, PollWatch};
 use crate::error::{Errno, Result};
 use crate::mm::{IovDest, IovSource};
 use crate::sync::{Rank, SpinGuard, SpinLock};
 use crate::task::Thread;
 use crate::time::Duration;
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::any::Any;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -98,6 +100,38 @@ pub trait FileOps: Any + Send + Sync {
     /// Whether the file has an offset that reads and writes move.
     fn seekable(&self) -> bool {
         false
+    }
+
+    /// Whether the offset stays locked while a transfer runs. Files whose contents are computed from processes, mounts or
+    /// the network say no: what computes them takes locks of lower rank.
+    fn locks_offset(&self) -> bool {
+        true
+    }
+
+    /// What fstat(2) reports of a file without a path; others are asked through their inode.
+    fn metadata(&self) -> Result<Metadata> {
+        Ok(Metadata { nlink: 1, ..Metadata::new(super::mount::internal_id(), FileKind::Regular, 0o600) })
+    }
+
+    /// What `/proc/self/fd/N` shows of a file without a path.
+    fn label(&self) -> String {
+        String::from("anon_inode:[file]")
+    }
+
+    /// What `/proc/self/fdinfo/N` shows beyond offset and flags, in lines.
+    fn fd_info(&self) -> String {
+        String::new()
+    }
+
+    /// Lists the entries of an open directory from `cookie` on (getdents64(2)).
+    fn read_dir(&self, file: &OpenFile, cookie: u64, sink: DirSink<'_>) -> Result<()> {
+        let _ = (file, cookie, sink);
+        Err(Errno::ENOTDIR.into())
+    }
+
+    /// The pipe behind this file, for splice(2) and F_SETPIPE_SZ.
+    fn pipe(&self) -> Option<&Arc<super::pipe::Pipe>> {
+        None
     }
 
     /// The present readiness, after showing `watch` the queues that may change it. The default, always ready, is that
@@ -198,6 +232,24 @@ impl OpenFile {
     /// The name it was opened by, if it has one.
     pub fn path(&self) -> Option<&super::Path> {
         self.path.as_ref()
+    }
+
+    /// The inode it was opened from, if it has one.
+    pub fn inode(&self) -> Option<&Arc<dyn Inode>> {
+        self.path.as_ref().map(|p| p.inode())
+    }
+
+    /// What fstat(2) reports.
+    pub fn metadata(&self) -> Result<Metadata> {
+        match self.inode() {
+            Some(inode) => inode.metadata(),
+            None => self.ops.metadata(),
+        }
+    }
+
+    /// Whether it was opened with `O_PATH`.
+    pub fn is_path_only(&self) -> bool {
+        self.flags().contains(OpenFlags::PATH)
     }
 
     /// The offset, held for the length of one transfer, so that two transfers through one description do not interleave.

@@ -1,55 +1,34 @@
 //! Files: the virtual file system, its file systems, and the files that live outside any tree.
+//!
+//! A path name is resolved (`lookup`) from the places of an `FsContext` (`context`) through cached names (`dentry`) and
+//! mounts (`mount`) to an inode (`inode`), which a file system brought (`hostfs`, `tmpfs`, `procfs`, ...). Opening it
+//! (`open`) gives an open file description (`file`), which a descriptor table (`fd_table`) numbers. Reads and writes
+//! that wait do so in `io` alone. What a program does with names is in `names`, with attributes in `attributes`.
 
+pub mod attributes;
+pub mod boot;
+pub mod context;
+pub mod dentry;
+pub mod device;
+pub mod devtmpfs;
+pub mod fd_table;
+pub mod fifo;
 pub mod file;
+pub mod hostfs;
+pub mod inode;
+pub mod io;
+pub mod lookup;
+pub mod mount;
+pub mod names;
+pub mod open;
+pub mod permission;
+pub mod pipe;
 pub mod poll;
+pub mod pseudo;
+pub mod tmpfs;
 
-/// A place in the tree: a mount and a name in it.
-#[derive(Clone, Debug)]
-pub struct Path;
-
-/// A descriptor table.
-#[derive(Debug, Default)]
-pub struct FdTable;
-
-impl FdTable {
-    /// An empty table.
-    pub fn new() -> Self {
-        FdTable
-    }
-
-    /// A copy with the same descriptions (fork(2), unshare(2)).
-    pub fn fork(&self) -> Self {
-        FdTable
-    }
-
-    /// The description that `fd` refers to. EBADF if it is not open.
-    pub fn get(&self, _fd: crate::task::Fd) -> crate::error::Result<alloc::sync::Arc<file::OpenFile>> {
-        Err(crate::error::Errno::EBADF.into())
-    }
-
-    /// Gives `file` the lowest free number.
-    pub fn add(
-        &self,
-        _file: alloc::sync::Arc<file::OpenFile>,
-        _cloexec: bool,
-        _limit: u64,
-    ) -> crate::error::Result<crate::task::Fd> {
-        Err(crate::error::Errno::EMFILE.into())
-    }
-
-    /// Frees the number; returns what it referred to.
-    pub fn remove(&self, _fd: crate::task::Fd) -> crate::error::Result<alloc::sync::Arc<file::OpenFile>> {
-        Err(crate::error::Errno::EBADF.into())
-    }
-}
-
-/// Root, working directory, umask.
-#[derive(Debug, Default)]
-pub struct FsContext;
-
-impl FsContext {
-    /// A copy that is shared with nobody (fork(2), unshare(2)).
-    pub fn fork(&self) -> Self {
-        FsContext
-    }
-}
+pub use context::{Actor, FsContext};
+pub use dentry::Path;
+pub use fd_table::FdTable;
+pub use inode::FileKind;
+pub use lookup::Resolve;

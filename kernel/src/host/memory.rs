@@ -19,7 +19,12 @@ impl Mapping {
         let len = size + guard;
         // SAFETY: a fresh mapping at an address of the host's choice touches nothing that exists.
         let start = unsafe {
-            mmap_anonymous(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE)
+            mmap_anonymous(
+                ptr::null_mut(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE | MapFlags::NORESERVE,
+            )
         }
         .map_err(|_| Errno::ENOMEM)? as usize;
         let mapping = Mapping { start, len };
@@ -101,5 +106,48 @@ impl Drop for AlignedBuffer {
     fn drop(&mut self) {
         // SAFETY: allocated with this layout.
         unsafe { dealloc(self.at.as_ptr(), self.layout) };
+    }
+}
+
+/// Words of zero memory that the host gives page by page as they are touched: for large, sparse tables.
+pub struct LazyWords {
+    mapping: Mapping,
+    words: usize,
+}
+
+// SAFETY: the mapping is plain memory that only this value refers to.
+unsafe impl Send for LazyWords {}
+
+impl LazyWords {
+    /// `words` zero words.
+    pub fn new(words: usize) -> Result<Self> {
+        let len = (words * 8).next_multiple_of(PAGE_SIZE);
+        // SAFETY: a fresh mapping at an address of the host's choice touches nothing that exists.
+        let start = unsafe {
+            mmap_anonymous(
+                ptr::null_mut(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE | MapFlags::NORESERVE,
+            )
+        }
+        .map_err(|_| Errno::ENOMEM)? as usize;
+        Ok(LazyWords { mapping: Mapping { start, len }, words })
+    }
+}
+
+impl core::ops::Deref for LazyWords {
+    type Target = [u64];
+
+    fn deref(&self) -> &[u64] {
+        // SAFETY: the mapping has room for this many zero-initialised words and lives as long as `self`.
+        unsafe { core::slice::from_raw_parts(self.mapping.start as *const u64, self.words) }
+    }
+}
+
+impl core::ops::DerefMut for LazyWords {
+    fn deref_mut(&mut self) -> &mut [u64] {
+        // SAFETY: as above, and `self` is borrowed mutably.
+        unsafe { core::slice::from_raw_parts_mut(self.mapping.start as *mut u64, self.words) }
     }
 }

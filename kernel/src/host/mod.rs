@@ -12,21 +12,15 @@ mod preempt;
 mod raw;
 pub mod seccomp;
 pub mod signal;
+mod system;
 pub mod text;
+pub mod vdso;
+mod window;
 
 pub use events::{WakeUp, is_stopping, kick, stop, stop_status, wait_for_events, write_stderr};
 pub use fd::HostFd;
-pub use memory::{AlignedBuffer, Mapping};
+pub use memory::{AlignedBuffer, LazyWords, Mapping};
 pub use preempt::{arm_preemption, start_preemption_timer};
-
-/// Fills `buf` with random bytes from the host's generator (getrandom(2)).
-pub fn random(mut buf: &mut [u8]) -> crate::error::Result<()> {
-    while !buf.is_empty() {
-        match rustix::rand::getrandom(&mut *buf, rustix::rand::GetRandomFlags::empty()) {
-            Ok(n) => buf = &mut buf[n..],
-            Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(e.into()),
-        }
-    }
-    Ok(())
-}
+pub use raw::{exit_now, walk_frames};
+pub use system::{clock_source_is_tsc, random};
+pub use window::{HostWindow, Prot};

@@ -55,6 +55,12 @@ pub fn ranges() -> &'static [(u64, u64)] {
     RANGES.get().map_or(&[], Vec::as_slice)
 }
 
+/// Where vmlinux itself was loaded: addresses of a backtrace minus this are those in its file.
+pub fn load_base() -> u64 {
+    // The lowest executable range is vmlinux's; its file starts a little below, at a page that `nm` calls 0.
+    ranges().first().map_or(0, |r| r.0)
+}
+
 /// Whether `address` lies in the host's own code.
 pub fn contains(address: u64) -> bool {
     ranges().iter().any(|&(start, end)| (start..end).contains(&address))

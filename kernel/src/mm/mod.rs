@@ -1,40 +1,61 @@
 //! Guest memory: the window, address spaces, and access to them from the kernel.
 
 #[allow(unsafe_code)]
+pub mod alloc;
+mod page_map;
+mod sites;
+mod space;
+#[allow(unsafe_code)]
 pub mod user;
+mod vm_area;
+pub mod window;
 
+pub use space::{Access, FaultError, MapRequest, Mm, Placement, ProgramLayout, page_align_up};
 pub use user::{IovDest, IovSource, MAX_IOVECS, Pod, UserPtr, UserSlice};
+pub use vm_area::{Backing, FileBacking, VmArea, VmFlags};
+pub use window::Zone;
 
+use crate::abi::PAGE_SIZE;
 use crate::error::{Errno, Result};
-
-/// A process's address space.
-#[derive(Debug)]
-pub struct Mm;
-
-impl Mm {
-    /// An address space without memory, for a thread that gives its own up.
-    pub fn new_empty() -> alloc::sync::Arc<Mm> {
-        alloc::sync::Arc::new(Mm)
-    }
-}
+use crate::sched;
 
 /// Page-cache pages of a file, to be mapped into the window.
 pub trait PageSource: Send + Sync {}
 
 /// Checks that a range lies where guest memory can be. EFAULT if not.
+#[inline]
 pub fn check_user_range(addr: usize, len: usize) -> Result<()> {
-    let _ = (addr, len);
-    Err(Errno::EFAULT.into())
+    if len == 0 || window::get().is_some_and(|w| w.contains(addr, len)) {
+        Ok(())
+    } else {
+        Err(Errno::EFAULT.because("the address lies outside guest memory"))
+    }
 }
 
 /// Gives the current address space the chance to resolve a fault of the kernel's at `addr`.
 pub fn resolve_user_fault(addr: usize, write: bool) -> bool {
-    let _ = (addr, write);
-    false
+    let access = if write { Access::Write } else { Access::Read };
+    sched::current().is_some_and(|t| t.mm().fault(addr, access).is_ok())
 }
 
 /// Resolves the first page of the range that needs it; returns whether one did. EFAULT if the guest has nothing there.
 pub fn fault_in_range(addr: usize, len: usize, write: bool) -> Result<bool> {
-    let _ = (addr, len, write);
-    Err(Errno::EFAULT.into())
+    let Some(t) = sched::current() else { return Err(Errno::EFAULT.into()) };
+    let mm = t.mm();
+    let access = if write { Access::Write } else { Access::Read };
+    let mut at = addr & !(PAGE_SIZE - 1);
+    let end = addr.checked_add(len).ok_or(Errno::EFAULT)?;
+    let w = window::get().ok_or(Errno::EFAULT)?;
+    while at < end {
+        let anonymous = mm.area_at(at).is_some_and(|a| matches!(a.backing, Backing::Anonymous));
+        if !anonymous || !w.is_populated(at) {
+            return match mm.fault(at, access) {
+                Ok(()) => Ok(true),
+                Err(FaultError::BeyondEnd) => Ok(false),
+                Err(_) => Err(Errno::EFAULT.into()),
+            };
+        }
+        at += PAGE_SIZE;
+    }
+    Ok(false)
 }

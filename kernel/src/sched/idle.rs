@@ -6,8 +6,9 @@
 //! wakes it.
 
 use super::run_queue;
+use crate::error::{Errno, Result};
 use crate::host::{self, WakeUp};
-use crate::sync::{Rank, SpinLock};
+use crate::sync::Once;
 use crate::time::{self, Duration, Instant, timer};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -41,12 +42,18 @@ pub enum IdlePolicy {
     Sleep,
 }
 
-static POLLERS: SpinLock<Vec<Arc<dyn Poller>>> = SpinLock::new(Rank::ProcessTable, Vec::new());
+/// Most pollers of a machine: the console, the network, and room for more devices.
+const MAX_POLLERS: usize = 8;
+
+/// Filled from the front, never emptied: readable without a lock.
+static POLLERS: [Once<Arc<dyn Poller>>; MAX_POLLERS] = [const { Once::new() }; MAX_POLLERS];
 static SPIN_NANOS: AtomicU64 = AtomicU64::new(0);
 
-/// Adds a poller; it stays for the life of the machine.
-pub fn register_poller(poller: Arc<dyn Poller>) {
-    POLLERS.lock().push(poller);
+/// Adds a poller; it stays for the life of the machine. ENOSPC if there are too many.
+pub fn register_poller(poller: Arc<dyn Poller>) -> Result<()> {
+    let free = POLLERS.iter().find(|slot| slot.get().is_none()).ok_or(Errno::ENOSPC)?;
+    free.call_once(|| poller);
+    Ok(())
 }
 
 /// Sets how long an idle vCPU polls before it sleeps.
@@ -58,8 +65,8 @@ pub fn set_idle_policy(policy: IdlePolicy) {
     SPIN_NANOS.store(nanos, Ordering::Relaxed);
 }
 
-fn pollers() -> Vec<Arc<dyn Poller>> {
-    POLLERS.lock().clone()
+fn pollers() -> impl Iterator<Item = &'static Arc<dyn Poller>> {
+    POLLERS.iter().map_while(|slot| slot.get())
 }
 
 /// Polls every device once and runs the timers that are due; returns whether anything happened.
@@ -91,8 +98,7 @@ pub fn next_interruption(now: Instant) -> Option<Instant> {
 
 /// The vCPU's idle loop; runs on the host's own stack. Returns when the machine has been told to stop.
 pub fn idle_loop() {
-    let list = pollers();
-    let fds: Vec<i32> = list.iter().flat_map(|p| p.host_fds()).collect();
+    let fds: Vec<i32> = pollers().flat_map(|p| p.host_fds()).collect();
     while !host::is_stopping() {
         if run_queue::has_waiting() {
             run_queue::schedule();
@@ -102,6 +108,7 @@ pub fn idle_loop() {
         let spin_until = started + Duration::from_nanos(SPIN_NANOS.load(Ordering::Relaxed));
         let mut now = started;
         loop {
+            time::clock::steer(now);
             poll_devices(now);
             if run_queue::has_waiting() || host::is_stopping() || now >= spin_until {
                 break;
@@ -112,7 +119,7 @@ pub fn idle_loop() {
         if run_queue::has_waiting() || host::is_stopping() {
             continue;
         }
-        let deadline = list.iter().filter_map(|p| p.deadline()).chain(timer::next_deadline()).min();
+        let deadline = pollers().filter_map(|p| p.deadline()).chain(timer::next_deadline()).min();
         match host::wait_for_events(&fds, deadline) {
             WakeUp::Events | WakeUp::TimedOut | WakeUp::Interrupted => {}
         }

@@ -77,13 +77,7 @@ struct RunQueue {
 
 static RUN_QUEUE: SpinLock<RunQueue> = SpinLock::new(
     Rank::RunQueue,
-    RunQueue {
-        woken: VecDeque::new(),
-        expired: VecDeque::new(),
-        picks: 0,
-        departed: None,
-        slice_started: Instant(0),
-    },
+    RunQueue { woken: VecDeque::new(), expired: VecDeque::new(), picks: 0, departed: None, slice_started: Instant(0) },
 );
 
 /// The thread on each vCPU; empty while it idles.
@@ -163,7 +157,7 @@ pub fn slice_end() -> Option<Instant> {
 
 /// Called on the way to guest code after a timer signal or a wake-up: switches if the slice is over.
 pub fn on_tick(now: Instant) {
-    if slice_end().is_some_and(|end| end <= now) {
+    if slice_end().is_some_and(|end| end <= now) || crate::host::is_stopping() {
         schedule();
     }
 }
@@ -183,7 +177,8 @@ pub fn schedule() {
                 p.entity.queued.store(false, Ordering::Relaxed);
             }
         }
-        let next = rq.pick();
+        // A machine that is told to stop runs no thread any more: the idle loop ends it.
+        let next = if crate::host::is_stopping() { None } else { rq.pick() };
         rq.slice_started = now;
         match (current(), &next) {
             (Some(p), Some(n)) if core::ptr::eq(p, Arc::as_ptr(n)) => return,

@@ -46,11 +46,7 @@ impl AltStack {
                 if request.size < MINSIGSTKSZ.max(frame_min) {
                     return Err(Errno::ENOMEM.because("the alternate stack is smaller than AT_MINSIGSTKSZ"));
                 }
-                Ok(AltStack {
-                    base: request.sp,
-                    size: request.size,
-                    autodisarm: request.flags & SS_AUTODISARM != 0,
-                })
+                Ok(AltStack { base: request.sp, size: request.size, autodisarm: request.flags & SS_AUTODISARM != 0 })
             }
             _ => Err(Errno::EINVAL.because("sigaltstack knows SS_ONSTACK, SS_DISABLE and SS_AUTODISARM")),
         }

@@ -1,6 +1,6 @@
 //! Delivery: what happens to pending signals on the way to the guest.
 
-use super::action::{SIG_DFL, SIG_IGN, SigAction, ActionFlags};
+use super::action::{ActionFlags, SIG_DFL, SIG_IGN, SigAction};
 use super::info::SigInfo;
 use super::number::{DefaultAction, Signal};
 use super::{frame as sigframe, mask, restart, send, stop};

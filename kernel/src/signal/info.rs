@@ -139,7 +139,6 @@ pub fn sender(t: &crate::task::Thread) -> (Pid, Uid) {
     (t.process().pid(), t.credentials().ruid)
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

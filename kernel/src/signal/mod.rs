@@ -30,7 +30,7 @@ mod stop;
 pub use action::{ActionFlags, SIG_DFL, SIG_IGN, SigAction, SigHand};
 pub use altstack::{AltStack, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, StackT};
 pub use deliver::deliver;
-pub use fault::force_fault;
+pub use fault::{force_fault, force_segv, force_trap, out_of_memory};
 pub(crate) use frame::restore;
 pub use frame::{FpxSwBytes, RtSigFrame, SigContext, max_frame_size};
 pub use info::{
@@ -41,7 +41,9 @@ pub use mask::{SIGSET_SIZE, TemporaryMask};
 pub use number::{DefaultAction, SIGNALS, SigSet, Signal};
 pub use queue::{Queue, Rejected};
 pub use restart::RestartBlock;
-pub use send::{check_permission, raise_sigpipe, send_to_group, send_to_process, send_to_thread, set_blocked, wait_for};
 pub(crate) use send::{ask_to_end, discard_ignored, notify, recalculate, take};
+pub use send::{
+    check_permission, raise_sigpipe, send_to_group, send_to_process, send_to_thread, set_blocked, wait_for,
+};
 pub use signalfd::{SignalFd, SignalfdSiginfo};
 pub use state::{ProcessSignals, ThreadSignals};

@@ -111,8 +111,7 @@ impl SigSet {
     /// SIGKILL and SIGSTOP, which cannot be blocked.
     pub const UNSTOPPABLE: SigSet = SigSet::EMPTY.with(Signal::KILL).with(Signal::STOP);
     /// The stop signals of job control and SIGSTOP.
-    pub const STOPS: SigSet =
-        SigSet::EMPTY.with(Signal::STOP).with(Signal::TSTP).with(Signal::TTIN).with(Signal::TTOU);
+    pub const STOPS: SigSet = SigSet::EMPTY.with(Signal::STOP).with(Signal::TSTP).with(Signal::TTIN).with(Signal::TTOU);
     /// Signals of the instruction that has just run.
     pub const SYNCHRONOUS: SigSet = SigSet::EMPTY
         .with(Signal::SEGV)

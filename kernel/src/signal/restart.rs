@@ -47,9 +47,9 @@ const SYSCALL_LENGTH: u64 = 2;
 pub fn decide(result: u64, handler: Option<bool>) -> Decision {
     let Some(errno) = errno_of(result) else { return Decision::Keep };
     match (errno, handler) {
-        (Errno::ERESTARTNOINTR, _)
-        | (Errno::ERESTARTSYS, None | Some(true))
-        | (Errno::ERESTARTNOHAND, None) => Decision::Again,
+        (Errno::ERESTARTNOINTR, _) | (Errno::ERESTARTSYS, None | Some(true)) | (Errno::ERESTARTNOHAND, None) => {
+            Decision::Again
+        }
         (Errno::ERESTART_RESTARTBLOCK, None) => Decision::Resume,
         _ => Decision::Interrupted,
     }

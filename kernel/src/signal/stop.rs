@@ -45,9 +45,10 @@ pub(super) fn resume(process: &Arc<Process>) {
 /// Sleeps while the process is stopped; only SIGCONT and the process's end wake it.
 pub(super) fn wait_while_stopped(t: &Thread) {
     let process = t.process();
-    process.signals.resumption.wait_uninterruptible(&t.arc(), || {
-        (!process.signals.is_stopped() || t.signals.is_ending()).then_some(())
-    });
+    process
+        .signals
+        .resumption
+        .wait_uninterruptible(&t.arc(), || (!process.signals.is_stopped() || t.signals.is_ending()).then_some(()));
 }
 
 /// Whether a stop signal of the terminal has no effect: its process group is orphaned, so that nobody could continue it.

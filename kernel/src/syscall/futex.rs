@@ -7,7 +7,7 @@ use crate::ipc::futex::{self, ANY, Expectation, Key, WakeOp};
 use crate::mm::UserPtr;
 use crate::signal::RestartBlock;
 use crate::task::{Capability, Thread, Tid};
-use crate::time::clock::Clock;
+use crate::time::guest_clock::Clock;
 use crate::time::{self, Instant, timespec};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;

@@ -19,8 +19,6 @@ const NAME_MAX: usize = 64;
 pub const RELEASE: &str = "6.12.0-flatland";
 /// The kernel's version string.
 pub const VERSION: &str = "#1 SMP Flatland";
-/// SI_LOAD_SHIFT, as the load averages of sysinfo(2) are scaled.
-const PAGE: u64 = crate::abi::PAGE_SIZE as u64;
 
 struct Names {
     host: Vec<u8>,
@@ -98,7 +96,7 @@ pub fn sys_getrandom(_t: &Thread, at: UserPtr<u8>, len: usize, flags: u32) -> Re
     let len = len.min(i32::MAX as usize);
     while done < len {
         let n = (len - done).min(chunk.len());
-        host::random(&mut chunk[..n])?;
+        host::random(&mut chunk[..n]);
         match UserSlice::new(at.addr().wrapping_add(done), n).write(&chunk[..n]) {
             Ok(_) => done += n,
             Err(_) if done > 0 => break,
@@ -237,12 +235,7 @@ pub fn sys_reboot(t: &Thread, magic: u32, magic2: u32, command: u32, _arg: UserP
     if !t.credentials().capable(Capability::SysBoot) {
         return Err(Errno::EPERM.because("reboot needs CAP_SYS_BOOT"));
     }
-    let second = [
-        c::LINUX_REBOOT_MAGIC2,
-        c::LINUX_REBOOT_MAGIC2A,
-        c::LINUX_REBOOT_MAGIC2B,
-        c::LINUX_REBOOT_MAGIC2C,
-    ];
+    let second = [c::LINUX_REBOOT_MAGIC2, c::LINUX_REBOOT_MAGIC2A, c::LINUX_REBOOT_MAGIC2B, c::LINUX_REBOOT_MAGIC2C];
     if magic != c::LINUX_REBOOT_MAGIC1 || !second.contains(&magic2) {
         return Err(Errno::EINVAL.because("wrong magic numbers"));
     }
@@ -262,27 +255,13 @@ pub fn sys_reboot(t: &Thread, magic: u32, magic2: u32, command: u32, _arg: UserP
 /// sysinfo(2)
 pub fn sys_sysinfo(_t: &Thread, at: UserPtr<[u64; 14]>) -> Result<usize> {
     let (threads, _) = task::counts();
-    let memory = crate::mm::usage();
+    let (used, total) = crate::mm::window::get().map_or((0, 0), |w| w.usage());
+    let (used, total) = (used as u64, total as u64);
     let uptime = time::since_boot().as_secs();
     let processes = (threads as u64).min(u64::from(u16::MAX));
     // struct sysinfo: uptime, loads[3], totalram, freeram, sharedram, bufferram, totalswap, freeswap,
     // procs (u16) and padding, totalhigh, freehigh, mem_unit (u32) and padding.
-    at.write([
-        uptime,
-        0,
-        0,
-        0,
-        memory.total / PAGE * PAGE,
-        memory.free / PAGE * PAGE,
-        0,
-        0,
-        0,
-        0,
-        processes,
-        0,
-        0,
-        1,
-    ])?;
+    at.write([uptime, 0, 0, 0, total, total.saturating_sub(used), 0, 0, 0, 0, processes, 0, 0, 1])?;
     Ok(0)
 }
 

@@ -4,8 +4,11 @@
 //! [`dispatch`], on the thread's kernel stack with the host's FS: number → table → handler → result into rax.
 
 pub mod credentials;
+pub mod exec;
 pub mod futex;
+pub mod memory;
 pub mod misc;
+pub mod path;
 pub mod prctl;
 pub mod process;
 pub mod signal;
@@ -112,9 +115,15 @@ impl<T> SyscallArg for UserPtr<T> {
 
 /// Turns `path::to::handler` with the row's arguments into a [`Handler`].
 macro_rules! call {
-    (none $($k:ident)*) => { None };
-    ($f:path;) => { Some(|t, _| $f(t)) };
-    ($f:path; $a:ident) => { Some(|t, r| $f(t, $crate::syscall::SyscallArg::from_register(r[0]))) };
+    (none $($k:ident)*) => {
+        None
+    };
+    ($f:path;) => {
+        Some(|t, _| $f(t))
+    };
+    ($f:path; $a:ident) => {
+        Some(|t, r| $f(t, $crate::syscall::SyscallArg::from_register(r[0])))
+    };
     ($f:path; $a:ident $b:ident) => {
         Some(|t, r| {
             use $crate::syscall::SyscallArg as A;

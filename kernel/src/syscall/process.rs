@@ -61,16 +61,8 @@ pub fn sys_clone(
     }
     // Here bit 7 belongs to the signal: CLONE_NEWTIME is for clone3(2) only.
     let flags = flags - CloneFlags::NEWTIME;
-    let request = CloneRequest {
-        flags,
-        exit_signal,
-        stack,
-        tls,
-        parent_tid,
-        child_tid,
-        pidfd: parent_tid,
-        set_tid: None,
-    };
+    let request =
+        CloneRequest { flags, exit_signal, stack, tls, parent_tid, child_tid, pidfd: parent_tid, set_tid: None };
     task::do_clone(t, &request)
 }
 
@@ -122,7 +114,8 @@ fn read_clone_args(at: UserPtr<u8>, size: usize) -> Result<clone_args> {
             None => {}
         }
     }
-    let [flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup] = words;
+    let [flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup] =
+        words;
     Ok(clone_args {
         flags,
         pidfd,

@@ -7,8 +7,7 @@ use crate::fs::file::{OpenFile, OpenFlags};
 use crate::mm::UserPtr;
 use crate::sched;
 use crate::signal::{
-    self, AltStack, SI_TKILL, SI_USER, SIGSET_SIZE, SigAction, SigInfo, SigSet, Signal, SignalFd, StackT,
-    TemporaryMask,
+    self, AltStack, SI_TKILL, SI_USER, SIGSET_SIZE, SigAction, SigInfo, SigSet, Signal, SignalFd, StackT, TemporaryMask,
 };
 use crate::task::{self, Fd, Pid, Process, Resource, Thread, Tid};
 use crate::time::{self, timespec};
@@ -257,13 +256,7 @@ pub fn sys_rt_sigqueueinfo(t: &Thread, pid: Pid, number: i32, info: UserPtr<SigI
 }
 
 /// rt_tgsigqueueinfo(2)
-pub fn sys_rt_tgsigqueueinfo(
-    t: &Thread,
-    group: Pid,
-    tid: Tid,
-    number: i32,
-    info: UserPtr<SigInfo>,
-) -> Result<usize> {
+pub fn sys_rt_tgsigqueueinfo(t: &Thread, group: Pid, tid: Tid, number: i32, info: UserPtr<SigInfo>) -> Result<usize> {
     let info = queued_info(t, group, number, info)?;
     kill_thread(t, Some(group), tid, number, Some(info))
 }
@@ -276,7 +269,8 @@ fn do_signalfd(t: &Thread, fd: Fd, mask: UserPtr<u64>, size: usize, flags: u32) 
     }
     let wanted = SigSet(mask.read()?);
     if fd.0 == -1 {
-        let file = OpenFile::anonymous(Arc::new(SignalFd::new(wanted)), OpenFlags::RDWR | (flags & OpenFlags::NONBLOCK));
+        let file =
+            OpenFile::anonymous(Arc::new(SignalFd::new(wanted)), OpenFlags::RDWR | (flags & OpenFlags::NONBLOCK));
         let limit = t.process().rlimits().get(Resource::OpenFiles).rlim_cur;
         return Ok(t.files().add(file, flags.contains(OpenFlags::CLOEXEC), limit)?.0 as usize);
     }

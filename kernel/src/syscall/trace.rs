@@ -162,7 +162,9 @@ fn argument(line: &mut String, kind: ArgKind, i: usize, args: &[u64; 6], result:
         ArgKind::mode => write!(line, "{:#o}", value as u32),
         ArgKind::fd if value as i32 == Fd::CWD.0 => write!(line, "AT_FDCWD"),
         ArgKind::fd => write!(line, "{}", value as i32),
-        ArgKind::hex | ArgKind::ptr if value == 0 => write!(line, "{}", if kind == ArgKind::ptr { "NULL" } else { "0" }),
+        ArgKind::hex | ArgKind::ptr if value == 0 => {
+            write!(line, "{}", if kind == ArgKind::ptr { "NULL" } else { "0" })
+        }
         ArgKind::hex | ArgKind::ptr => write!(line, "{value:#x}"),
         ArgKind::path => {
             match UserPtr::<u8>::new(value as usize).read_path() {
@@ -224,7 +226,6 @@ fn argument(line: &mut String, kind: ArgKind, i: usize, args: &[u64; 6], result:
         }
     };
 }
-
 
 const OPEN_FLAGS: &[(u64, &str)] = &[
     (0o20200000, "O_TMPFILE"),

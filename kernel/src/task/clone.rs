@@ -116,7 +116,7 @@ pub fn do_clone(t: &Thread, request: &CloneRequest) -> Result<usize> {
     if flags.contains(CloneFlags::PARENT) && t.process().signals.is_unkillable() {
         return Err(Errno::EINVAL.because("init cannot have siblings"));
     }
-    let (_, limit) = (t.tid(), t.process().rlimits().get(Resource::Processes).rlim_cur);
+    let limit = t.process().rlimits().get(Resource::Processes).rlim_cur;
     if table::counts().0 as u64 >= limit && t.credentials().ruid.0 != 0 {
         return Err(Errno::EAGAIN.because("RLIMIT_NPROC"));
     }
@@ -148,6 +148,9 @@ pub fn do_clone(t: &Thread, request: &CloneRequest) -> Result<usize> {
     let completion = flags.contains(CloneFlags::VFORK).then(|| Arc::new(Completion::default()));
     if let Some(c) = &completion {
         thread.set_vfork_parent(c.clone());
+    }
+    if flags.contains(CloneFlags::VM) && !flags.contains(CloneFlags::THREAD) {
+        thread.mm().add_user();
     }
     table::register(&thread);
     if thread.process().is_exiting() {
@@ -216,11 +219,8 @@ fn new_process(t: &Thread, request: &CloneRequest, pid: Pid) -> Arc<Process> {
         Arc::new(hand.fork())
     };
     let clone_parent = flags.contains(CloneFlags::PARENT);
-    let exit_signal = if clone_parent {
-        mine.family.lock().exit_signal
-    } else {
-        request.exit_signal.map_or(0, |s| s.number() as u8)
-    };
+    let exit_signal =
+        if clone_parent { mine.family.lock().exit_signal } else { request.exit_signal.map_or(0, |s| s.number() as u8) };
     let process = Process::new(
         pid,
         table::parent_for_clone(mine, clone_parent),
@@ -247,23 +247,15 @@ fn install_pidfd(t: &Thread, thread: &Arc<Thread>, at: UserPtr<i32>) -> Result<(
     Ok(())
 }
 
-/// Makes init: process 1 with one thread, known to all but not yet scheduled.
-pub fn new_init(parts: ThreadParts) -> Result<Arc<Thread>> {
+/// Process 1, without a thread yet. To be called once, before any other number is given out.
+pub fn new_init_process() -> Result<Arc<Process>> {
     let id = table::allocate_exact_id(table::INIT.0)?;
     let signals = ProcessSignals::new(Arc::default());
     signals.set_unkillable(true);
-    let process = Process::new(
-        Pid(id),
-        alloc::sync::Weak::new(),
-        Pid(0),
-        Pid(0),
-        Signal::CHLD.number() as u8,
-        signals,
-        super::Rlimits::default(),
-    );
-    let thread = Thread::new(Tid(id), process, parts, 0);
-    table::register(&thread);
-    Ok(thread)
+    let none = alloc::sync::Weak::new();
+    // As Linux: init starts in group and session 0, and may make its own.
+    let exit_signal = Signal::CHLD.number() as u8;
+    Ok(Process::new(Pid(id), none, Pid(0), Pid(0), exit_signal, signals, super::Rlimits::default()))
 }
 
 #[cfg(test)]
@@ -286,7 +278,8 @@ mod tests {
     #[test]
     fn combinations_are_refused_as_clone_2_says() {
         use CloneFlags as F;
-        let ok = [F::empty(), F::VM | F::VFORK, F::VM | F::FS | F::FILES | F::SIGHAND | F::THREAD | F::SYSVSEM | F::SETTLS];
+        let ok =
+            [F::empty(), F::VM | F::VFORK, F::VM | F::FS | F::FILES | F::SIGHAND | F::THREAD | F::SYSVSEM | F::SETTLS];
         for f in ok {
             assert!(request(f).check().is_ok(), "{f:?}");
         }

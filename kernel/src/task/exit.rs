@@ -42,7 +42,9 @@ fn finish(t: &Thread) {
         // A word that is not there has no waiters.
         let _ = futex::wake_after_exit(t, clear);
     }
-    give_up_memory(t);
+    let mm = t.set_mm(Mm::new());
+    // A parent that waits in vfork(2) may use the memory again from here on.
+    t.release_vfork_parent();
     t.set_files(None);
     let own = ExitStatus::Exited(t.exit_code());
     let status = {
@@ -62,17 +64,11 @@ fn finish(t: &Thread) {
         }
     }
     if table::unregister_thread(t) {
+        mm.drop_user();
         end_process(process, status);
     } else {
         process.milestones.wake(PollEvents::all());
     }
-}
-
-/// Leaves the address space. A parent that waits in vfork(2) may use it again from here on.
-fn give_up_memory(t: &Thread) {
-    let old = t.set_mm(Mm::new_empty());
-    t.release_vfork_parent();
-    drop(old);
 }
 
 fn end_process(process: &Arc<Process>, status: ExitStatus) {
@@ -82,7 +78,11 @@ fn end_process(process: &Arc<Process>, status: ExitStatus) {
         let threads = child.threads();
         if let Some(death) = threads.first().and_then(|t| t.attributes().parent_death_signal) {
             // A full queue loses the signal, as it does on Linux.
-            let _ = signal::send_to_process(child, death, SigInfo::from_sender(death, signal::SI_USER, process.pid(), Uid(0)));
+            let _ = signal::send_to_process(
+                child,
+                death,
+                SigInfo::from_sender(death, signal::SI_USER, process.pid(), Uid(0)),
+            );
         }
         hang_up_if_orphaned(child);
     }

@@ -18,7 +18,7 @@ mod thread;
 mod wait;
 
 pub use attributes::{Attributes, DEFAULT_TIMER_SLACK, policy};
-pub use clone::{CloneFlags, CloneRequest, do_clone, new_init};
+pub use clone::{CloneFlags, CloneRequest, do_clone, new_init_process};
 pub use credentials::{ALL_CAPABILITIES, Capability, Credentials, SECBIT_KEEP_CAPS, SECBIT_NO_SETUID_FIXUP};
 pub use exec::{exec_done, kill_other_threads};
 pub use exit::end_if_asked;
@@ -30,7 +30,7 @@ pub use process::{CpuTimes, ExitStatus, Process};
 pub use rlimit::{INFINITY, RESOURCES, Resource, Rlimits};
 pub use table::{
     INIT, all_processes, counts, find_process, find_thread, is_orphaned_group, new_session, processes_of_group,
-    set_process_group,
+    register, set_process_group,
 };
 pub use thread::{COMM_LEN, Completion, Thread, ThreadParts};
 pub use wait::{Found, WaitFor, WaitOptions, do_wait};

@@ -43,7 +43,7 @@ pub(super) fn free_id(id: i32) {
 }
 
 /// Enters a thread under its number, which it holds already. A new process's first thread enters the process, too.
-pub(super) fn register(thread: &Arc<Thread>) {
+pub fn register(thread: &Arc<Thread>) {
     let process = thread.process();
     let mut table = TABLE.lock();
     table.threads.insert(thread.tid(), thread.weak());

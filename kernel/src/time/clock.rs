@@ -1,123 +1,170 @@
-//! The guest's clocks (clock_gettime(2)).
+//! The machine's clock: the time stamp counter, steered to follow the host's CLOCK_MONOTONIC.
 //!
-//! All of them derive from the host's: CLOCK_MONOTONIC, _RAW, _COARSE and CLOCK_BOOTTIME count from the start of the
-//! machine's host clock, CLOCK_REALTIME is the host's wall clock plus the offset that the guest has set. CPU-time clocks
-//! are the scheduler's accounts.
+//! Nanoseconds are a linear function of the counter. Once in a while the function is laid anew: it goes on from where it
+//! stands, so that time never steps back, with a slope that reaches the host's clock by the next adjustment. The vDSO
+//! has the same parameters, so that a program's clock and a system call's agree. Where the host itself does not use the
+//! counter, every reading is a host call, and the vDSO makes a system call.
 
 use super::{Duration, Instant};
-use crate::error::{Errno, Result};
-use crate::task::{self, Pid, Process, Thread, Tid};
-use alloc::sync::Arc;
-use core::sync::atomic::{AtomicI64, Ordering};
+use crate::arch::cpu::time_stamp;
+use crate::host::{self, vdso::Parameters};
+use crate::sync::{Rank, SpinLock};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
-/// Distance of the guest's wall clock from the host's, in nanoseconds (clock_settime(2)).
-static REALTIME_OFFSET: AtomicI64 = AtomicI64::new(0);
+const SHIFT: u32 = 32;
+/// How often the function is laid anew once the slope is well known.
+const PERIOD: Duration = Duration::from_secs(1);
+/// An error beyond this is a jump of the host's clock (it was suspended), not drift: followed at once.
+const JUMP: u64 = 50_000_000;
 
-/// A clock.
-#[derive(Clone)]
-pub enum Clock {
-    /// CLOCK_REALTIME, _COARSE and _ALARM: the same here, since the machine never suspends.
-    Realtime,
-    /// CLOCK_TAI; the offset from UTC is 0 until somebody sets it, as on Linux.
-    Tai,
-    /// CLOCK_MONOTONIC, _RAW and _COARSE: the host's monotonic clock.
-    Monotonic,
-    /// CLOCK_BOOTTIME: time since the machine was started.
-    Boottime,
-    /// CPU time of a process.
-    ProcessCpu(Arc<Process>),
-    /// CPU time of a thread.
-    ThreadCpu(Arc<Thread>),
+/// The function, readable without a lock (a sequence lock, as in the vDSO).
+struct Published {
+    sequence: AtomicU32,
+    base: AtomicU64,
+    multiplier: AtomicU64,
+    monotonic: AtomicU64,
 }
 
-/// Bits of a dynamic clock number: `(!pid << 3) | kind`, 4 for a thread's (clock_getcpuclockid(3)).
-const CPU_CLOCK_PER_THREAD: i32 = 4;
-const CPU_CLOCK_KIND: i32 = 3;
-/// Kind 3 is a descriptor's clock.
-const CLOCK_OF_FD: i32 = 3;
+static PUBLISHED: Published = Published {
+    sequence: AtomicU32::new(0),
+    base: AtomicU64::new(0),
+    multiplier: AtomicU64::new(0),
+    monotonic: AtomicU64::new(0),
+};
+static ACTIVE: AtomicBool = AtomicBool::new(false);
+/// When the function is to be laid anew.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
-impl Clock {
-    /// The clock of this number, as `t` names it. EINVAL if there is none.
-    pub fn from_id(t: &Thread, id: i32) -> Result<Self> {
-        if id < 0 {
-            return Self::dynamic(t, id);
-        }
-        match id {
-            0 | 5 | 8 => Ok(Clock::Realtime),
-            1 | 4 | 6 => Ok(Clock::Monotonic),
-            2 => Ok(Clock::ProcessCpu(t.process().clone())),
-            3 => Ok(Clock::ThreadCpu(t.arc())),
-            7 | 9 => Ok(Clock::Boottime),
-            11 => Ok(Clock::Tai),
-            _ => Err(Errno::EINVAL.because("no such clock")),
-        }
-    }
+struct Calibration {
+    /// Counter and host time at the first look: the longest baseline for the slope.
+    first: (u64, u64),
+    adjustments: u32,
+}
 
-    fn dynamic(t: &Thread, id: i32) -> Result<Self> {
-        let unknown = || Errno::EINVAL.because("no such process or thread");
-        if id & CPU_CLOCK_KIND == CLOCK_OF_FD {
-            return Err(Errno::EINVAL.because("there are no clock devices"));
-        }
-        let number = !(id >> 3);
-        if id & CPU_CLOCK_PER_THREAD != 0 {
-            let thread = if number == 0 { Some(t.arc()) } else { task::find_thread(Tid(number)) };
-            return thread
-                .filter(|o| Arc::ptr_eq(o.process(), t.process()))
-                .map(Clock::ThreadCpu)
-                .ok_or_else(|| unknown());
-        }
-        let process = if number == 0 { Some(t.process().clone()) } else { task::find_process(Pid(number)) };
-        process.map(Clock::ProcessCpu).ok_or_else(|| unknown())
-    }
+static CALIBRATION: SpinLock<Calibration> = SpinLock::new(Rank::Timer, Calibration { first: (0, 0), adjustments: 0 });
 
-    /// Its present reading.
-    pub fn now(&self) -> Duration {
-        match self {
-            Clock::Realtime | Clock::Tai => realtime(),
-            Clock::Monotonic => Duration::from_nanos(super::now().as_nanos()),
-            Clock::Boottime => super::since_boot(),
-            Clock::ProcessCpu(p) => {
-                let times = p.cpu_times();
-                times.user + times.system
-            }
-            Clock::ThreadCpu(t) => {
-                let times = t.cpu_times();
-                times.user + times.system
-            }
+/// The counter and the host's clock at the same moment: the closest of a few readings.
+fn sample() -> (u64, u64) {
+    let mut best = (u64::MAX, 0, 0);
+    for _ in 0..5 {
+        let before = time_stamp();
+        let host = super::host_monotonic();
+        let after = time_stamp();
+        let width = after.wrapping_sub(before);
+        if width < best.0 {
+            best = (width, before + width / 2, host);
         }
     }
+    (best.1, best.2)
+}
 
-    /// Whether it counts CPU time.
-    pub fn is_cpu_time(&self) -> bool {
-        matches!(self, Clock::ProcessCpu(_) | Clock::ThreadCpu(_))
-    }
+fn evaluate(base: u64, multiplier: u64, monotonic: u64, tsc: u64) -> u64 {
+    let ticks = tsc.saturating_sub(base);
+    monotonic + ((u128::from(ticks) * u128::from(multiplier)) >> SHIFT) as u64
+}
 
-    /// The instant at which it shows `reading`. For CPU-time clocks the earliest possible one: they do not run faster
-    /// than time itself on one vCPU. A later step of the wall clock does not move a deadline that was computed before.
-    pub fn instant_of(&self, reading: Duration) -> Instant {
-        super::now().saturating_add(reading.saturating_sub(self.now()))
+fn publish(base: u64, multiplier: u64, monotonic: u64) {
+    let p = &PUBLISHED;
+    let sequence = p.sequence.load(Ordering::Relaxed);
+    p.sequence.store(sequence.wrapping_add(1), Ordering::Relaxed);
+    fence(Ordering::Release);
+    p.base.store(base, Ordering::Relaxed);
+    p.multiplier.store(multiplier, Ordering::Relaxed);
+    p.monotonic.store(monotonic, Ordering::Relaxed);
+    p.sequence.store(sequence.wrapping_add(2), Ordering::Release);
+    super::vdso::publish(Some(Parameters {
+        tsc_base: base,
+        multiplier,
+        shift: SHIFT,
+        monotonic_base: monotonic,
+        realtime_offset: super::realtime_offset(),
+        boottime_offset: super::boottime_offset(),
+    }));
+}
+
+fn published() -> (u64, u64, u64) {
+    let p = &PUBLISHED;
+    loop {
+        let sequence = p.sequence.load(Ordering::Acquire);
+        let values =
+            (p.base.load(Ordering::Relaxed), p.multiplier.load(Ordering::Relaxed), p.monotonic.load(Ordering::Relaxed));
+        fence(Ordering::Acquire);
+        if sequence & 1 == 0 && p.sequence.load(Ordering::Relaxed) == sequence {
+            return values;
+        }
+        core::hint::spin_loop();
     }
 }
 
-/// The guest's wall clock: time since 1970-01-01 00:00:00 UTC.
-pub fn realtime() -> Duration {
-    let host = super::realtime();
-    let offset = REALTIME_OFFSET.load(Ordering::Relaxed);
-    let shift = Duration::from_nanos(offset.unsigned_abs());
-    if offset < 0 { host.saturating_sub(shift) } else { host.saturating_add(shift) }
+/// Starts the clock, if the host's own runs on the time stamp counter. Called twice at boot, as far apart as boot
+/// allows: the first look and the first slope.
+pub fn start() {
+    if !host::clock_source_is_tsc() {
+        return;
+    }
+    let now = sample();
+    let mut c = CALIBRATION.lock();
+    if c.first.0 == 0 {
+        c.first = now;
+        return;
+    }
+    // A baseline of at least a millisecond keeps the first slope's error to tens of ppm.
+    drop(c);
+    let mut now = now;
+    let first = CALIBRATION.lock().first;
+    while now.1 - first.1 < 1_000_000 {
+        now = sample();
+    }
+    let multiplier = slope(first, now);
+    publish(now.0, multiplier, now.1);
+    ACTIVE.store(true, Ordering::Release);
+    NEXT.store(now.1 + 10_000_000, Ordering::Relaxed);
 }
 
-/// Sets the guest's wall clock; the host's stays as it is. EINVAL if the distance does not fit (292 years).
-pub fn set_realtime(to: Duration) -> Result<()> {
-    let host = super::realtime();
-    let too_far = |_| Errno::EINVAL.because("too far from the host's clock");
-    let offset = if to >= host {
-        i64::try_from((to - host).as_nanos()).map_err(too_far)?
+fn slope(from: (u64, u64), to: (u64, u64)) -> u64 {
+    let ticks = u128::from(to.0.wrapping_sub(from.0)).max(1);
+    ((u128::from(to.1.wrapping_sub(from.1)) << SHIFT) / ticks) as u64
+}
+
+/// Whether time comes from the counter.
+pub(super) fn is_active() -> bool {
+    ACTIVE.load(Ordering::Relaxed)
+}
+
+/// The present instant.
+#[inline]
+pub fn now() -> Instant {
+    if !ACTIVE.load(Ordering::Relaxed) {
+        return Instant(super::host_monotonic());
+    }
+    let (base, multiplier, monotonic) = published();
+    Instant(evaluate(base, multiplier, monotonic, time_stamp()))
+}
+
+/// Lays the function anew if it is time.
+pub fn steer(now: Instant) {
+    if !ACTIVE.load(Ordering::Relaxed) || now.as_nanos() < NEXT.load(Ordering::Relaxed) {
+        return;
+    }
+    let mut c = CALIBRATION.lock();
+    let here = sample();
+    let (base, multiplier, monotonic) = published();
+    let ours = evaluate(base, multiplier, monotonic, here.0);
+    let measured = slope(c.first, here);
+    c.adjustments += 1;
+    // Short periods first, while the slope is still rough.
+    let period = PERIOD.as_nanos() as u64 / (100u64 >> c.adjustments.min(7)).max(1);
+    let error = here.1 as i64 - ours as i64;
+    if error > JUMP as i64 {
+        c.first = here;
+        publish(here.0, multiplier, here.1);
     } else {
-        -i64::try_from((host - to).as_nanos()).map_err(too_far)?
-    };
-    REALTIME_OFFSET.store(offset, Ordering::Relaxed);
-    Ok(())
+        let correction = (i128::from(error) * i128::from(measured)) / i128::from(period.max(1));
+        let limit = i128::from(measured / 100);
+        let steered = i128::from(measured) + correction.clamp(-limit, limit);
+        publish(here.0, steered as u64, ours);
+    }
+    NEXT.store(ours + period, Ordering::Relaxed);
 }
 
 #[cfg(test)]
@@ -125,14 +172,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wall_clock_is_the_hosts_plus_an_offset() {
-        let host = crate::time::realtime();
-        set_realtime(host + Duration::from_secs(1000)).unwrap();
-        let ahead = realtime().saturating_sub(crate::time::realtime());
-        set_realtime(Duration::from_secs(1)).unwrap();
-        let past = realtime();
-        set_realtime(crate::time::realtime()).unwrap();
-        assert!(ahead.abs_diff(Duration::from_secs(1000)) < Duration::from_millis(100));
-        assert!(past.abs_diff(Duration::from_secs(1)) < Duration::from_millis(100));
+    fn the_line_goes_through_its_points() {
+        let m = slope((1000, 500), (3_001_000, 1_000_500));
+        let at_end = evaluate(1000, m, 500, 3_001_000);
+        assert!(at_end.abs_diff(1_000_500) <= 1, "{at_end}");
+        assert_eq!(evaluate(1000, m, 500, 10), 500);
     }
 }

@@ -3,6 +3,7 @@
 pub use core::time::Duration;
 
 use core::ops::{Add, Sub};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -13,14 +14,39 @@ fn host_clock(id: ClockId) -> u64 {
     t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
 }
 
-/// The present instant.
-pub fn now() -> Instant {
-    Instant(host_clock(ClockId::Monotonic))
+pub mod clock;
+pub mod vdso;
+
+pub use clock::now;
+
+fn host_monotonic() -> u64 {
+    host_clock(ClockId::Monotonic)
+}
+
+static REALTIME_OFFSET: AtomicU64 = AtomicU64::new(0);
+
+/// Distance from the monotonic to the wall clock, as last adopted. The two move together but for steps, so a small
+/// difference between two looks is the looks' own.
+fn realtime_offset() -> u64 {
+    const NOISE: u64 = 5_000;
+    let seen = host_clock(ClockId::Realtime).wrapping_sub(host_monotonic());
+    let adopted = REALTIME_OFFSET.load(Ordering::Relaxed);
+    if seen.abs_diff(adopted) <= NOISE {
+        return adopted;
+    }
+    REALTIME_OFFSET.store(seen, Ordering::Relaxed);
+    seen
+}
+
+/// Distance from the monotonic clock to CLOCK_BOOTTIME.
+fn boottime_offset() -> u64 {
+    host_clock(ClockId::Boottime).saturating_sub(host_monotonic())
 }
 
 /// The wall clock: time since 1970-01-01 00:00:00 UTC.
 pub fn realtime() -> Duration {
-    Duration::from_nanos(host_clock(ClockId::Realtime))
+    let offset = if clock::is_active() { REALTIME_OFFSET.load(Ordering::Relaxed) } else { realtime_offset() };
+    Duration::from_nanos(now().as_nanos().wrapping_add(offset))
 }
 
 /// Time since the machine was started (CLOCK_BOOTTIME of the guest).
@@ -69,6 +95,6 @@ impl Sub<Instant> for Instant {
     }
 }
 
-pub mod clock;
+pub mod guest_clock;
 pub mod timer;
 pub mod timespec;

@@ -36,7 +36,6 @@ pub fn timeval_of(d: Duration) -> __kernel_old_timeval {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@
 //! The whole guest shares one address space, so a pointer into another process's memory is not an error: `docs/limits.md`
 //! says so.
 
+mod host_io;
 mod iov;
 mod pod;
 
@@ -226,4 +227,29 @@ impl UserSlice {
         copy_to_user(self.addr, &src[..n])?;
         Ok(n)
     }
+}
+
+/// Copies between two ranges of guest memory that are both populated and accessible.
+pub(super) fn copy_populated(dst: usize, src: usize, len: usize) {
+    // SAFETY: both ranges are guest memory; a fault would be caught and end the copy.
+    let left = unsafe { uaccess::copy(dst as *mut u8, src as *const u8, len) };
+    debug_assert_eq!(left, 0, "a populated page faulted");
+}
+
+/// Copies between two ranges of guest memory that the host backs; what cannot be read (beyond a file's end) stays as
+/// it is.
+pub(super) fn copy_between(dst: usize, src: usize, len: usize) -> Result<()> {
+    let mut done = 0;
+    while done < len {
+        // SAFETY: both ranges are guest memory; faults are caught.
+        let left = unsafe { uaccess::copy((dst + done) as *mut u8, (src + done) as *const u8, len - done) };
+        let here = len - left;
+        // Past a page that faults, the next one may be there.
+        done = if left == 0 {
+            len
+        } else {
+            (src + here).next_multiple_of(crate::abi::PAGE_SIZE).max(src + here + 1) - src
+        };
+    }
+    Ok(())
 }

@@ -1,0 +1,69 @@
+//! getpid: the cost of the cheapest system call, by our own program (`benches/guest/getpid.c`).
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Better, Case, Metric, Server, words};
+
+const COST: [Metric; 1] = [Metric { name: "call", unit: "ns", better: Better::Lower }];
+/// The program's time budget: medians settle long before a network test's seconds are over.
+const MILLISECONDS: u32 = 500;
+
+#[derive(Clone, Copy, Debug)]
+struct Getpid;
+
+pub(super) fn case(name: &str) -> Option<Box<dyn Case>> {
+    (name == "getpid").then(|| Box::new(Getpid) as Box<dyn Case>)
+}
+
+impl Case for Getpid {
+    fn workload(&self) -> &'static str {
+        "getpid"
+    }
+
+    fn name(&self) -> &'static str {
+        "getpid"
+    }
+
+    fn metrics(&self) -> &'static [Metric] {
+        &COST
+    }
+
+    fn server(&self) -> Option<Server> {
+        None
+    }
+
+    fn client(&self, _server_address: &str, _seconds: u32) -> Vec<String> {
+        words(&["/usr/lib/flatland/getpid", &MILLISECONDS.to_string()])
+    }
+
+    fn duration(&self, _seconds: u32) -> Duration {
+        Duration::from_millis(MILLISECONDS.into())
+    }
+
+    fn parse(&self, output: &str) -> Result<Vec<f64>> {
+        let line = output.lines().find(|line| line.starts_with("getpid ")).context("getpid printed no result")?;
+        let value = line.split_ascii_whitespace().find_map(|word| word.strip_prefix("ns="));
+        match value.and_then(|text| text.parse::<f64>().ok()) {
+            Some(ns) if ns.is_finite() && ns > 0.0 => Ok(vec![ns]),
+            _ => bail!("getpid printed a line without a usable ns=: '{line}'"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_the_program_parses() {
+        let case = case("getpid").unwrap();
+        let line = "getpid ns=92.41 min=87.03 max=110.39 batches=269 calls=20000\r\n";
+        assert_eq!(case.parse(line).unwrap(), [92.41]);
+        for bad in ["", "getpid: the system call returned -38\n", "getpid ns=\n", "getpid ns=0.00\n", "getpid ns=nan\n"]
+        {
+            assert!(case.parse(bad).is_err(), "{bad}");
+        }
+    }
+}

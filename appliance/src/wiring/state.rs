@@ -1,0 +1,126 @@
+//! Notes under /run/flatland about what a running appliance has made, for `appliance down` to clear after a kill -9.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::process::Stat;
+
+const FOLDER: &str = "/run/flatland";
+/// How often to make the folder anew while others remove it.
+const ATTEMPTS: u32 = 100;
+
+/// What one appliance process has made, and which process that is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// The process id of the owner.
+    pub pid: u32,
+    /// When it started, in clock ticks since boot: tells it from a later process with the same id.
+    pub start_time: u64,
+    /// The host's boot that both count from.
+    pub boot_id: String,
+    /// Names of its network namespaces.
+    pub namespaces: Vec<String>,
+}
+
+impl State {
+    /// True while the very process that wrote the note runs.
+    pub fn owner_is_alive(&self) -> bool {
+        self.boot_id == boot_id() && Stat::of(self.pid).is_some_and(|stat| stat.start_time == self.start_time)
+    }
+}
+
+/// A note on disk; dropping it removes it.
+#[derive(Debug)]
+pub struct StateFile {
+    path: PathBuf,
+}
+
+impl StateFile {
+    /// Writes the note before the things it names are made.
+    pub(super) fn create(namespaces: &[String]) -> Result<Self> {
+        let pid = std::process::id();
+        let start_time = Stat::of(pid).context("cannot read /proc/self/stat: is /proc mounted?")?.start_time;
+        let state = State { pid, start_time, boot_id: boot_id(), namespaces: namespaces.to_vec() };
+        let path = Path::new(FOLDER).join(format!("{pid}.json"));
+        let text = serde_json::to_string(&state)?;
+        for _ in 0..ATTEMPTS {
+            fs::create_dir_all(FOLDER).with_context(|| format!("cannot make {FOLDER}"))?;
+            match write_whole(&path, &text) {
+                Ok(()) => return Ok(Self { path }),
+                // Another appliance went just now, and the folder with it.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error).with_context(|| format!("cannot write {}", path.display())),
+            }
+        }
+        bail!("{FOLDER} keeps vanishing")
+    }
+}
+
+impl Drop for StateFile {
+    fn drop(&mut self) {
+        _ = fs::remove_file(&self.path);
+        // Only the last one out can remove the folder.
+        _ = fs::remove_dir(FOLDER);
+    }
+}
+
+/// Nobody ever reads half a note: it gets its name when it is whole.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let unnamed = path.with_extension("new");
+    fs::write(&unnamed, text)?;
+    fs::rename(&unnamed, path)
+}
+
+/// All notes with their files; a note that cannot be read comes as an error with its file named.
+pub fn all() -> Vec<(PathBuf, Result<State>)> {
+    let read = |path: &Path| -> Option<Result<State>> {
+        match fs::read_to_string(path) {
+            Ok(text) => {
+                Some(serde_json::from_str(&text).with_context(|| format!("{} is no note of ours", path.display())))
+            }
+            // Its owner ended since the folder was listed.
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => Some(Err(error).with_context(|| format!("cannot read {}", path.display()))),
+        }
+    };
+    let mut paths: Vec<PathBuf> = fs::read_dir(FOLDER)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    paths.sort();
+    paths.into_iter().filter_map(|path| Some((path.clone(), read(&path)?))).collect()
+}
+
+/// Removes the note at `path`, and the folder when it was the last.
+pub fn forget(path: &Path) -> Result<()> {
+    fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+    _ = fs::remove_dir(FOLDER);
+    Ok(())
+}
+
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_is_known_by_pid_start_time_and_boot() {
+        let pid = std::process::id();
+        let start_time = Stat::of(pid).unwrap().start_time;
+        let own = State { pid, start_time, boot_id: boot_id(), namespaces: vec![] };
+        assert!(own.owner_is_alive());
+        assert!(!State { start_time: start_time + 1, ..own.clone() }.owner_is_alive(), "a reused pid");
+        assert!(!State { boot_id: "another boot".into(), ..own.clone() }.owner_is_alive());
+        assert!(!State { pid: u32::MAX, ..own }.owner_is_alive());
+    }
+}

@@ -1,0 +1,206 @@
+//! The bench end to end with the native system only: what it reports, and that it leaves nothing behind. Needs root,
+//! /dev/net/tun, a C compiler and a Debian mirror (or a filled cache).
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const APPLIANCE: &str = env!("CARGO_BIN_EXE_appliance");
+
+/// A folder of the test's own, removed with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        assert!(rustix::process::geteuid().is_root(), "this test makes network namespaces: run it as root");
+        let path = std::env::temp_dir().join(format!("flatland-test-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn bench(out: &Path, args: &[&str]) -> Child {
+    let mut command = Command::new(APPLIANCE);
+    command.args(["bench", "--systems", "native"]).args(args).arg("--out").arg(out);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn build_rootfs() {
+    let output = Command::new(APPLIANCE).args(["rootfs", "build"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What an appliance with that process id has on the host: namespaces, its note, processes in a namespace of its.
+fn traces(pid: u32) -> Vec<PathBuf> {
+    let places = [
+        format!("/run/netns/flatland-{pid}-host"),
+        format!("/run/netns/flatland-{pid}-guest"),
+        format!("/run/flatland/{pid}.json"),
+    ];
+    places.into_iter().map(PathBuf::from).filter(|place| place.symlink_metadata().is_ok()).collect()
+}
+
+/// A process by its id and start time, so that a later one with the same id is not taken for it.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen(String, String);
+
+impl Seen {
+    fn is_alive(&self) -> bool {
+        start_time(&self.0).is_some_and(|time| time == self.1)
+    }
+}
+
+/// Field 22 of /proc/<pid>/stat; nothing for a zombie.
+fn start_time(pid: &str) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit(')').next()?.split_ascii_whitespace().collect();
+    (*fields.first()? != "Z").then(|| fields[22 - 3].to_owned())
+}
+
+/// Live processes in the network namespaces of a running bench.
+fn processes_of(bench: u32) -> Vec<Seen> {
+    let inode = |path: String| fs::metadata(path).ok().map(|meta| meta.ino());
+    let ours: Vec<u64> =
+        ["host", "guest"].iter().filter_map(|side| inode(format!("/run/netns/flatland-{bench}-{side}"))).collect();
+    let inside = |pid: &String| inode(format!("/proc/{pid}/ns/net")).is_some_and(|inode| ours.contains(&inode));
+    let names = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.file_name().display().to_string());
+    let pids = names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())).filter(inside);
+    pids.filter_map(|pid| Some(Seen(pid.clone(), start_time(&pid)?))).collect()
+}
+
+/// The server and the client of a bench whose first run has begun.
+fn wait_for_a_run(bench: &Child, out: &Path) -> Vec<Seen> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let inside = processes_of(bench.id());
+        // The server's log is there before it starts, the client's once it listens.
+        if out.join("raw/native.iperf3.tcp.1.out").exists() && inside.len() >= 2 {
+            return inside;
+        }
+        assert!(Instant::now() < deadline, "the bench did not start a server and a client");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn signal(child: &Child, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+/// The host's list, at a time when no appliance has it changed.
+fn allowed_congestion_control() -> String {
+    let path = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
+    let lock = fs::File::open(path).unwrap();
+    lock.lock().unwrap();
+    fs::read_to_string(path).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_short_bench_reports_and_leaves_nothing() {
+    let scratch = Scratch::new("short");
+    build_rootfs();
+    let allowed_before = allowed_congestion_control();
+    let child = bench(&scratch.0, &["--runs", "2", "--seconds", "1"]);
+    let pid = child.id();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+
+    let report: Value = serde_json::from_str(&fs::read_to_string(scratch.0.join("report.json")).unwrap()).unwrap();
+    assert_eq!((&report["schema_version"], &report["complete"]), (&1.into(), &true.into()));
+    let results = report["results"].as_array().unwrap();
+    for workload in ["iperf3", "netperf", "getpid"] {
+        let series: Vec<&Value> = results.iter().filter(|series| series["workload"] == workload).collect();
+        assert!(!series.is_empty(), "{workload}");
+        for series in series {
+            let runs = series["runs"].as_array().unwrap();
+            assert_eq!(runs.len(), 2);
+            for run in runs {
+                assert!(run["value"].as_f64().unwrap() > 0.0, "{run}");
+                assert!(run["cpu_seconds"]["guest_side"].as_f64().unwrap() > 0.0, "{run}");
+                assert!(scratch.0.join(run["raw"].as_str().unwrap()).is_file());
+            }
+            let (min, median, max) = (&series["min"], &series["median"], &series["max"]);
+            assert!(min.as_f64() <= median.as_f64() && median.as_f64() <= max.as_f64());
+        }
+    }
+    let raw = fs::read_to_string(scratch.0.join("raw/native.iperf3.tcp.1.out")).unwrap();
+    let raw: Value = serde_json::from_str(&raw).unwrap();
+    let reported = results.iter().find(|series| series["case"] == "tcp").unwrap()["runs"][0]["value"].as_f64().unwrap();
+    let measured = raw["end"]["sum_received"]["bits_per_second"].as_f64().unwrap() / 1e9;
+    assert!((reported - measured).abs() < 1e-9, "{reported} {measured}");
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains("iperf3 tcp throughput") && table.contains("| native"), "{table}");
+    assert!(fs::read_to_string(scratch.0.join("report.md")).unwrap().contains(table.trim()));
+
+    assert_eq!(traces(pid), Vec::<PathBuf>::new());
+    assert_eq!(allowed_congestion_control(), allowed_before);
+}
+
+#[test]
+fn an_interrupted_bench_leaves_nothing() {
+    let scratch = Scratch::new("interrupted");
+    build_rootfs();
+    let child = bench(&scratch.0, &["--workloads", "iperf3", "--seconds", "30"]);
+    let pid = child.id();
+    let inside = wait_for_a_run(&child, &scratch.0);
+    signal(&child, rustix::process::Signal::INT);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert_eq!(traces(pid), Vec::<PathBuf>::new());
+    assert!(!inside.iter().any(Seen::is_alive), "{inside:?}");
+    assert!(fs::read_to_string(scratch.0.join("report.json")).unwrap().contains("\"complete\": false"));
+}
+
+#[test]
+fn down_clears_what_a_killed_bench_left() {
+    let scratch = Scratch::new("killed");
+    build_rootfs();
+    let child = bench(&scratch.0, &["--workloads", "iperf3", "--seconds", "30"]);
+    let pid = child.id();
+    let inside = wait_for_a_run(&child, &scratch.0);
+
+    let down = || Command::new(APPLIANCE).arg("down").output().unwrap();
+    let spared = down();
+    assert!(spared.status.success() && stderr(&spared).contains(&format!("pid {pid} is running")), "{spared:?}");
+    assert_eq!(traces(pid).len(), 3, "a running bench was cleared away");
+
+    signal(&child, rustix::process::Signal::KILL);
+    child.wait_with_output().unwrap();
+    assert_eq!(traces(pid).len(), 3);
+    let cleared = down();
+    assert!(cleared.status.success(), "{}", stderr(&cleared));
+    assert_eq!(traces(pid), Vec::<PathBuf>::new());
+    assert!(!inside.iter().any(Seen::is_alive), "{inside:?}");
+}
+
+#[test]
+fn a_system_that_cannot_run_is_listed_with_its_reason() {
+    let scratch = Scratch::new("unable");
+    build_rootfs();
+    let child = Command::new(APPLIANCE)
+        .args(["bench", "--systems", "native,nommu-patch", "--workloads", "getpid", "--runs", "1"])
+        .args(["--vmlinux", "/nonexistent/vmlinux", "--out"])
+        .arg(&scratch.0)
+        .output()
+        .unwrap();
+    assert_eq!(child.status.code(), Some(1));
+    let report: Value = serde_json::from_str(&fs::read_to_string(scratch.0.join("report.json")).unwrap()).unwrap();
+    assert_eq!(report["systems"][0]["ran"], true);
+    assert_eq!(report["systems"][1]["ran"], false);
+    assert!(report["systems"][1]["reason"].as_str().unwrap().contains("/nonexistent/vmlinux"));
+    assert!(String::from_utf8_lossy(&child.stdout).contains("nommu-patch cannot run: "));
+}

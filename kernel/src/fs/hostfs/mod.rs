@@ -1,0 +1,104 @@
+//! hostfs: a directory of the host as a file system of the guest.
+//!
+//! Every inode holds an `O_PATH` descriptor, got by one `openat` of a single name with `O_NOFOLLOW` from its
+//! directory's. No host call is ever given a name with a slash, `..`, or the text of a symbolic link: the VFS resolves
+//! those inside the guest's tree. So nothing outside the directory can be named, whatever its contents do meanwhile.
+//! What is opened for reading or writing is re-opened from the `O_PATH` descriptor through `/proc/self/fd`, which
+//! leads to that inode and no other. Devices, FIFOs and sockets are never opened on the host: their numbers and names
+//! mean the guest's.
+//!
+//! The number of descriptors is bounded by the dentry cache ([`crate::fs::dentry::RECENT`]) and by what the guest has
+//! open. Data goes between the host's page cache and guest memory without a copy in between. Names are trusted for
+//! [`TRUST`] before the host is asked again; attributes and contents always come from the host.
+
+mod directory;
+mod file;
+mod inode;
+
+use crate::error::{Errno, Result};
+use crate::fs::inode::{DeviceNumber, FileSystem, FsStat, Inode};
+use crate::sync::{Rank, SpinLock};
+use crate::time::Duration;
+use alloc::ffi::CString;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use inode::HostInode;
+use rustix::fs::{CWD, Mode, OFlags};
+
+/// How long a name that was looked up is used without asking the host again.
+pub const TRUST: Duration = Duration::from_millis(100);
+
+/// What the inodes of one hostfs share.
+struct Shared {
+    writable: bool,
+    /// A device number of the guest's for each device of the host's that was met.
+    devices: SpinLock<Vec<((u32, u32), DeviceNumber)>>,
+}
+
+impl Shared {
+    fn device_for(&self, host: (u32, u32)) -> DeviceNumber {
+        let mut devices = self.devices.lock();
+        if let Some((_, guest)) = devices.iter().find(|(h, _)| *h == host) {
+            return *guest;
+        }
+        let guest = DeviceNumber::anonymous();
+        devices.push((host, guest));
+        guest
+    }
+}
+
+/// A directory of the host, mounted.
+pub struct HostFs {
+    shared: Arc<Shared>,
+    root: Arc<HostInode>,
+    directory: String,
+}
+
+impl HostFs {
+    /// Opens the directory. The error is the host's: ENOENT, ENOTDIR, EACCES.
+    pub fn open(directory: &str, writable: bool) -> Result<Arc<Self>> {
+        let name = CString::new(directory).map_err(|_| Errno::EINVAL.because("a NUL in rootflags"))?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(CWD, name.as_c_str(), flags, Mode::empty())?;
+        let shared = Arc::new(Shared { writable, devices: SpinLock::new(Rank::FileLocks, Vec::new()) });
+        let root = HostInode::from_fd(shared.clone(), fd)?;
+        Ok(Arc::new(HostFs { shared, root, directory: directory.into() }))
+    }
+}
+
+impl FileSystem for HostFs {
+    fn type_name(&self) -> &'static str {
+        "hostfs"
+    }
+
+    fn root(&self) -> Arc<dyn Inode> {
+        self.root.clone()
+    }
+
+    fn device(&self) -> DeviceNumber {
+        self.root.id().dev
+    }
+
+    fn stat_fs(&self) -> Result<FsStat> {
+        self.root.stat_fs()
+    }
+
+    fn options(&self) -> String {
+        alloc::format!(",hostfs={}", self.directory)
+    }
+
+    fn read_only(&self) -> bool {
+        !self.shared.writable
+    }
+
+    fn sync(&self) -> Result<()> {
+        if self.shared.writable {
+            self.root.sync_file_system()?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! Transfers that may wait: the one place where reads and writes block.
+//!
+//! A file's operations never block, they answer EAGAIN. The loops here then register the thread with the queues that
+//! the file names, look again, and sleep. A write to a stream goes on until all is written; a signal or an error after
+//! some bytes moved ends the call with their number.
+
+use super::file::{Direction, OpenFile, OpenFlags};
+use super::poll::{PollEvents, PollWatch};
+use crate::error::{Errno, Result};
+use crate::mm::{IovDest, IovSource};
+use crate::sched;
+use crate::task::{Resource, Thread};
+use crate::time::{self, Instant};
+
+/// Waits until `file` is ready for `interest`, has an error or a hang-up, or the deadline passes: EAGAIN then, and
+/// ERESTARTSYS for a signal (EINTR where the file has a timeout, as signal(7) says of sockets).
+pub fn block_until_ready(t: &Thread, file: &OpenFile, interest: PollEvents, deadline: Option<Instant>) -> Result<()> {
+    let mut watch = PollWatch::for_thread(t, interest);
+    let mut first = true;
+    let end = sched::block_on(t, deadline, || {
+        let ready = file.poll(&mut watch);
+        if first {
+            first = false;
+            watch.only_look();
+        }
+        ready.intersects(interest | PollEvents::ALWAYS).then_some(())
+    });
+    match end {
+        Ok(()) => Ok(()),
+        Err(sched::WaitEnd::TimedOut) => Err(Errno::EAGAIN.because("the file's timeout has passed")),
+        Err(sched::WaitEnd::Interrupted) if deadline.is_some() => Err(Errno::EINTR.into()),
+        Err(sched::WaitEnd::Interrupted) => Err(Errno::ERESTARTSYS.into()),
+    }
+}
+
+/// When a blocking transfer in this direction, begun now, gives up.
+fn deadline(file: &OpenFile, direction: Direction) -> Option<Instant> {
+    file.ops().timeout(direction).map(|d| time::now() + d)
+}
+
+/// Repeats `attempt` until it says something other than EAGAIN, waiting for readiness in between, unless the file is
+/// non-blocking.
+fn repeat(
+    t: &Thread,
+    file: &OpenFile,
+    interest: PollEvents,
+    direction: Direction,
+    mut attempt: impl FnMut() -> Result<usize>,
+) -> Result<usize> {
+    let mut until = None;
+    loop {
+        match attempt() {
+            Err(e) if e.errno() == Errno::EAGAIN && !file.nonblocking() => {
+                if until.is_none() {
+                    until = Some(deadline(file, direction));
+                }
+                block_until_ready(t, file, interest, until.flatten())?;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Reads into `dst`, at `offset` or where the description stands (which then moves on).
+pub fn read(t: &Thread, file: &OpenFile, mut dst: IovDest<'_>, offset: Option<u64>) -> Result<usize> {
+    if !file.flags().readable() {
+        return Err(Errno::EBADF.because("not open for reading"));
+    }
+    if !file.ops().seekable() {
+        if offset.is_some() {
+            return Err(Errno::ESPIPE.into());
+        }
+        return repeat(t, file, PollEvents::READABLE, Direction::Read, || file.ops().read(file, &mut dst, None));
+    }
+    repeat(t, file, PollEvents::READABLE, Direction::Read, || read_seekable(file, &mut dst, offset))
+}
+
+/// One transfer from a file with an offset, which never blocks.
+pub fn read_seekable(file: &OpenFile, dst: &mut IovDest<'_>, offset: Option<u64>) -> Result<usize> {
+    if let Some(at) = offset {
+        return file.ops().read(file, dst, Some(at));
+    }
+    if !file.ops().locks_offset() {
+        let at = *file.offset();
+        let n = file.ops().read(file, dst, Some(at))?;
+        *file.offset() = at + n as u64;
+        return Ok(n);
+    }
+    let mut at = file.offset();
+    let n = file.ops().read(file, dst, Some(*at))?;
+    *at += n as u64;
+    Ok(n)
+}
+
+/// Writes from `src`, at `offset` or where the description stands (which then moves on).
+pub fn write(t: &Thread, file: &OpenFile, mut src: IovSource<'_>, offset: Option<u64>) -> Result<usize> {
+    if !file.flags().writable() {
+        return Err(Errno::EBADF.because("not open for writing"));
+    }
+    let result = if file.ops().seekable() {
+        limit_size(t, file, &mut src, offset)?;
+        repeat(t, file, PollEvents::WRITABLE, Direction::Write, || write_seekable(file, &mut src, offset))
+    } else if offset.is_some() {
+        return Err(Errno::ESPIPE.into());
+    } else {
+        write_stream(t, file, &mut src)
+    };
+    if result.is_err_and(|e| e.errno() == Errno::EPIPE) {
+        crate::signal::raise_sigpipe(t);
+    }
+    result
+}
+
+/// Writes all of `src` to a stream, unless it is non-blocking or something ends the call early.
+fn write_stream(t: &Thread, file: &OpenFile, src: &mut IovSource<'_>) -> Result<usize> {
+    let mut done = 0;
+    loop {
+        let step = repeat(t, file, PollEvents::WRITABLE, Direction::Write, || file.ops().write(file, src, None));
+        match step {
+            Ok(n) => done += n,
+            Err(_) if done > 0 => return Ok(done),
+            Err(e) => return Err(e),
+        }
+        if src.is_empty() || file.nonblocking() || matches!(step, Ok(0)) {
+            return Ok(done);
+        }
+    }
+}
+
+/// One transfer to a file with an offset, which never blocks. With O_APPEND the file itself finds its end.
+pub fn write_seekable(file: &OpenFile, src: &mut IovSource<'_>, offset: Option<u64>) -> Result<usize> {
+    if let Some(at) = offset {
+        return file.ops().write(file, src, Some(at));
+    }
+    if !file.ops().locks_offset() {
+        let at = *file.offset();
+        let n = file.ops().write(file, src, Some(at))?;
+        *file.offset() = at + n as u64;
+        return Ok(n);
+    }
+    let mut at = file.offset();
+    let n = file.ops().write(file, src, Some(*at))?;
+    *at += n as u64;
+    if n > 0 && file.flags().contains(OpenFlags::APPEND) {
+        if let Some(inode) = file.inode() {
+            *at = inode.metadata()?.size;
+        }
+    }
+    Ok(n)
+}
+
+/// Cuts a write to a regular file at RLIMIT_FSIZE (setrlimit(2)). EFBIG if nothing of it fits.
+fn limit_size(t: &Thread, file: &OpenFile, src: &mut IovSource<'_>, offset: Option<u64>) -> Result<()> {
+    let limit = t.process().rlimits().get(Resource::FileSize).rlim_cur;
+    if limit == crate::task::INFINITY || src.is_empty() {
+        return Ok(());
+    }
+    let Some(inode) = file.inode().filter(|i| i.kind() == super::inode::FileKind::Regular) else { return Ok(()) };
+    let at = if file.flags().contains(OpenFlags::APPEND) {
+        inode.metadata()?.size
+    } else {
+        offset.unwrap_or_else(|| *file.offset())
+    };
+    match limit.checked_sub(at) {
+        None | Some(0) => Err(Errno::EFBIG.because("RLIMIT_FSIZE")),
+        Some(room) => {
+            src.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+            Ok(())
+        }
+    }
+}

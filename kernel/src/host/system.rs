@@ -1,0 +1,24 @@
+//! Facts about the host.
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+/// Fills `buf` with the host's random bytes.
+pub fn random(buf: &mut [u8]) {
+    let mut done = 0;
+    while done < buf.len() {
+        match getrandom(&mut buf[done..], GetRandomFlags::empty()) {
+            Ok(n) => done += n,
+            // Interrupted; the host has no other reason to refuse once its pool is ready.
+            Err(_) => continue,
+        }
+    }
+}
+
+/// Whether the host's own clock runs on the time stamp counter, so that ours may.
+pub fn clock_source_is_tsc() -> bool {
+    let path = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    let Ok(fd) = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) else { return false };
+    let mut name = [0u8; 32];
+    rustix::io::read(fd, &mut name).is_ok_and(|n| name[..n].trim_ascii() == b"tsc")
+}

@@ -1,0 +1,111 @@
+//! Programs: from a file to an address space that is ready to run (execve(2)).
+//!
+//! [`load`] follows `#!` lines, maps the image and its interpreter into a fresh address space and builds the stack.
+//! Nothing of the caller changes until all of it has worked; [`exec`] then replaces the caller.
+
+mod elf;
+pub mod exec;
+mod script;
+mod stack;
+
+pub use stack::ARG_MAX;
+
+use crate::arch;
+use crate::error::{Errno, Result};
+use crate::fs::file::{OpenFile, OpenFlags};
+use crate::fs::{Actor, FileKind, Path, Resolve, permission};
+use crate::mm::{Mm, ProgramLayout};
+use crate::task::{Credentials, Resource, Rlimits};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// A program to be started.
+pub struct Request<'a> {
+    /// On whose behalf files are opened.
+    pub actor: &'a Actor,
+    /// The file, opened by [`open_executable`].
+    pub file: Arc<OpenFile>,
+    /// The name it was started by, for AT_EXECFN and scripts.
+    pub name: Vec<u8>,
+    /// Arguments, with the program's name first.
+    pub argv: Vec<Vec<u8>>,
+    /// Environment.
+    pub envp: Vec<Vec<u8>>,
+    /// Limits: the stack's size.
+    pub rlimits: Rlimits,
+}
+
+/// A program ready to run.
+pub struct Program {
+    /// Its address space.
+    pub mm: Arc<Mm>,
+    /// First instruction: the interpreter's, if there is one.
+    pub entry: usize,
+    /// Initial stack pointer.
+    pub sp: usize,
+    /// The executable file.
+    pub exe: Option<Path>,
+    /// The last component of the name it was started by.
+    pub comm: Vec<u8>,
+}
+
+/// Opens a file for execution: a regular file with an execute permission, on a mount that allows it.
+pub fn open_executable(actor: &Actor, base: Option<&Path>, name: &[u8], resolve: Resolve) -> Result<Arc<OpenFile>> {
+    let file = actor.open(base, name, OpenFlags::empty(), 0, resolve)?;
+    if let Some(path) = file.path() {
+        let metadata = path.inode().metadata()?;
+        if metadata.kind != FileKind::Regular {
+            return Err(Errno::EACCES.because("not a regular file"));
+        }
+        permission::check(&**path.inode(), permission::Access::EXEC, &actor.who)?;
+    }
+    Ok(file)
+}
+
+/// Loads a program into a fresh address space.
+pub fn load(mut request: Request<'_>) -> Result<Program> {
+    let exe_name = request.name.clone();
+    let mut scripts = 0;
+    while let Some(line) = script::read(&request.file)? {
+        scripts += 1;
+        if scripts > script::MAX_DEPTH {
+            return Err(Errno::ELOOP.because("too many interpreters one inside the other"));
+        }
+        line.apply(&mut request)?;
+        request.file = open_executable(request.actor, None, &line.interpreter, Resolve::empty())?;
+    }
+    let headers = elf::Headers::read(&request.file)?;
+    let mm = Mm::new();
+    let image = elf::map_image(&mm, &request.file, &headers)?;
+    let mut base = 0;
+    let mut entry = image.entry;
+    if let Some(path) = headers.interpreter(&request.file)? {
+        let file = open_executable(request.actor, None, &path, Resolve::empty())?;
+        let headers = elf::Headers::read(&file)?;
+        let interpreter = elf::map_image(&mm, &file, &headers)?;
+        base = interpreter.bias;
+        entry = interpreter.entry;
+    }
+    mm.set_up_break()?;
+    let vdso = crate::time::vdso::map(&mm)?;
+    let who: &Credentials = &request.actor.who;
+    let mut random = [0u8; 16];
+    crate::host::random(&mut random);
+    let aux = stack::AuxInfo {
+        phdr: (image.phdr, image.phnum),
+        base,
+        entry: image.entry,
+        ids: [who.ruid.0, who.euid.0, who.rgid.0, who.egid.0],
+        hwcaps: arch::cpu::hwcaps(),
+        vdso,
+        min_signal_stack: arch::xstate::min_signal_stack(),
+        random,
+        secure: who.ruid != who.euid || who.rgid != who.egid,
+    };
+    let limit = request.rlimits.get(Resource::Stack).rlim_cur;
+    let built = stack::build(&mm, &request.argv, &request.envp, &exe_name, limit, &aux)?;
+    let layout = ProgramLayout { start_code: image.code.0, end_code: image.code.1, ..built.layout };
+    mm.set_layout(layout, built.auxv);
+    let comm = exe_name.rsplit(|&b| b == b'/').next().unwrap_or_default().to_vec();
+    Ok(Program { mm, entry, sp: built.sp, exe: request.file.path().cloned(), comm })
+}

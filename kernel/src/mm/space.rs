@@ -1,0 +1,683 @@
+//! A process's address space: its mappings, and what faults, mmap(2) and its relatives do to them.
+//!
+//! Theory of operation. The list of mappings says what the guest may do; the host's page tables follow it lazily.
+//! Anonymous memory is inaccessible until touched: the fault populates a chunk around the address. Files are mapped by
+//! the host at once. Every operation works on the parts of mappings inside its range, so that splitting is one idea in
+//! one place ([`Areas::carve`]).
+//!
+//! Locks: the list, rank `Mm`; the window's lock is taken inside it. No guest memory is touched under it except pages
+//! that were just populated.
+
+use super::sites::Sites;
+use super::vm_area::{Backing, FileBacking, VmArea, VmFlags};
+use super::window::{Zone, window};
+use crate::abi::PAGE_SIZE;
+use crate::error::{Errno, Result};
+use crate::host::Prot;
+use crate::sync::{Rank, SpinGuard, SpinLock};
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// Least number of bytes that a first touch populates.
+const CHUNK: usize = 64 * 1024;
+/// What a touch populates where memory is being touched in order.
+const LARGE_CHUNK: usize = 512 * 1024;
+/// Address range set aside for the program break.
+const BREAK_RANGE: usize = 1 << 30;
+/// Most mappings of one process (`vm.max_map_count`).
+const MAX_AREAS: usize = 65530;
+
+/// Rounds up to whole pages; `None` on overflow.
+pub fn page_align_up(len: usize) -> Option<usize> {
+    len.checked_add(PAGE_SIZE - 1).map(|n| n & !(PAGE_SIZE - 1))
+}
+
+/// Where a new mapping may go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Placement {
+    /// Anywhere; the address is tried first if it is not 0.
+    Hint(usize),
+    /// There, in place of what the process has there (MAP_FIXED).
+    Fixed(usize),
+    /// There, if nothing is there (MAP_FIXED_NOREPLACE).
+    FixedNoReplace(usize),
+}
+
+/// A mapping to be made.
+pub struct MapRequest {
+    /// Bytes, not zero; rounded up to pages.
+    pub len: usize,
+    /// Where.
+    pub placement: Placement,
+    /// What the guest may do.
+    pub prot: Prot,
+    /// What else it is.
+    pub flags: VmFlags,
+    /// Where its contents come from.
+    pub backing: Backing,
+    /// Its name in `/proc/<pid>/maps`.
+    pub name: &'static str,
+    /// Where in the window it goes if the placement leaves that open.
+    pub zone: Zone,
+}
+
+/// How a page was touched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Access {
+    Read,
+    Write,
+    Execute,
+}
+
+impl Access {
+    fn allowed_by(self, prot: Prot) -> bool {
+        match self {
+            // On x86-64 what may be written or executed may be read.
+            Access::Read => !prot.is_empty(),
+            Access::Write => prot.contains(Prot::WRITE),
+            Access::Execute => prot.contains(Prot::EXEC),
+        }
+    }
+}
+
+/// Why a fault stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FaultError {
+    /// Nothing is mapped there (SEGV_MAPERR).
+    NotMapped,
+    /// The mapping does not allow it (SEGV_ACCERR).
+    Denied,
+    /// A file mapping beyond the file's end (SIGBUS, BUS_ADRERR).
+    BeyondEnd,
+    /// The guest's memory is used up.
+    OutOfMemory,
+}
+
+/// The program break.
+#[derive(Clone, Copy, Default)]
+struct Break {
+    start: usize,
+    now: usize,
+    limit: usize,
+}
+
+/// Facts about the program that the space holds, for `/proc/<pid>`.
+#[derive(Clone, Copy, Default, Debug)]
+#[allow(missing_docs)]
+pub struct ProgramLayout {
+    pub arg_start: usize,
+    pub arg_end: usize,
+    pub env_start: usize,
+    pub env_end: usize,
+    pub start_code: usize,
+    pub end_code: usize,
+    pub start_stack: usize,
+}
+
+#[derive(Default)]
+pub(super) struct Areas {
+    by_start: BTreeMap<usize, VmArea>,
+}
+
+impl Areas {
+    pub(super) fn find(&self, addr: usize) -> Option<&VmArea> {
+        self.by_start.range(..=addr).next_back().map(|(_, a)| a).filter(|a| addr < a.end)
+    }
+
+    /// The first mapping that ends above `addr`.
+    fn first_above(&self, addr: usize) -> Option<&VmArea> {
+        self.find(addr).or_else(|| self.by_start.range(addr..).next().map(|(_, a)| a))
+    }
+
+    /// Takes the parts inside `range` out of the list, splitting mappings at its ends.
+    fn carve(&mut self, range: &Range<usize>) -> Vec<VmArea> {
+        let mut touched = Vec::new();
+        let mut at = range.start;
+        while let Some(area) = self.first_above(at).filter(|a| a.start < range.end) {
+            touched.push(area.start);
+            at = area.end;
+        }
+        let mut parts = Vec::with_capacity(touched.len());
+        for start in touched {
+            let Some(area) = self.by_start.remove(&start) else { continue };
+            if area.start < range.start {
+                let left = area.part(&(area.start..range.start));
+                self.by_start.insert(left.start, left);
+            }
+            if area.end > range.end {
+                let right = area.part(&(range.end..area.end));
+                self.by_start.insert(right.start, right);
+            }
+            parts.push(area.part(range));
+        }
+        parts
+    }
+
+    /// Puts a mapping into the list, as one with its neighbours where that is the same.
+    fn insert(&mut self, mut area: VmArea) {
+        if let Some((&start, left)) = self.by_start.range(..area.start).next_back() {
+            if left.continues_with(&area) {
+                let end = area.end;
+                let mut merged = left.clone();
+                merged.end = end;
+                self.by_start.remove(&start);
+                area = merged;
+            }
+        }
+        if let Some(right) = self.by_start.get(&area.end) {
+            if area.continues_with(right) {
+                let (key, end) = (right.start, right.end);
+                self.by_start.remove(&key);
+                area.end = end;
+            }
+        }
+        self.by_start.insert(area.start, area);
+    }
+
+    /// The parts of `range` that no mapping covers.
+    fn gaps(&self, range: &Range<usize>) -> Vec<Range<usize>> {
+        let mut gaps = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            match self.first_above(at).filter(|a| a.start < range.end) {
+                Some(a) => {
+                    if a.start > at {
+                        gaps.push(at..a.start);
+                    }
+                    at = a.end;
+                }
+                None => {
+                    gaps.push(at..range.end);
+                    break;
+                }
+            }
+        }
+        gaps
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Inner {
+    pub(super) areas: Areas,
+    pub(super) sites: Sites,
+    program_break: Break,
+    layout: ProgramLayout,
+    auxv: Vec<u64>,
+}
+
+/// An address space.
+pub struct Mm {
+    inner: SpinLock<Inner>,
+    /// Processes that run in it (vfork(2) shares it).
+    users: AtomicUsize,
+}
+
+impl core::fmt::Debug for Mm {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Mm").field("areas", &self.inner.lock().areas.by_start.len()).finish()
+    }
+}
+
+impl Mm {
+    /// An empty address space with one user.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Mm { inner: SpinLock::new(Rank::Mm, Inner::default()), users: AtomicUsize::new(1) })
+    }
+
+    /// Another process uses this address space (clone(2) with CLONE_VM but without CLONE_THREAD).
+    pub fn add_user(&self) {
+        self.users.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A process no longer uses it; the last one takes the mappings with it.
+    pub fn drop_user(&self) {
+        if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.release_all();
+        }
+    }
+
+    /// The mappings, locked.
+    pub(super) fn lock_inner(&self) -> SpinGuard<'_, Inner> {
+        self.inner.lock()
+    }
+
+    fn release_all(&self) {
+        let mut inner = self.inner.lock();
+        let areas = core::mem::take(&mut inner.areas.by_start);
+        for area in areas.into_values() {
+            release(&area);
+            window().give_back(area.range());
+        }
+        let b = core::mem::take(&mut inner.program_break);
+        give_back_break(&b);
+    }
+
+    /// Makes a mapping; returns its address.
+    pub fn map(&self, request: MapRequest) -> Result<usize> {
+        let len = page_align_up(request.len).filter(|&l| l > 0).ok_or(Errno::ENOMEM.because("length overflows"))?;
+        let mut inner = self.inner.lock();
+        if inner.areas.by_start.len() >= MAX_AREAS {
+            return Err(Errno::ENOMEM.because("more than vm.max_map_count mappings"));
+        }
+        let promise = request.prot.contains(Prot::WRITE) && !request.flags.contains(VmFlags::NORESERVE);
+        if promise && matches!(request.backing, Backing::Anonymous) && len > window().usage().1 {
+            return Err(Errno::ENOMEM.because("larger than the guest's memory (mem=)"));
+        }
+        let range = place(&mut inner, len, request.placement, request.zone)?;
+        let area = VmArea {
+            start: range.start,
+            end: range.end,
+            prot: request.prot,
+            flags: request.flags,
+            backing: request.backing,
+            name: request.name,
+        };
+        if let Backing::File(f) = &area.backing {
+            let shared = area.flags.contains(VmFlags::SHARED);
+            if let Err(e) = window().map_file(range.clone(), area.prot, &f.host, f.offset, shared) {
+                window().give_back(range);
+                return Err(e);
+            }
+        }
+        inner.areas.insert(area);
+        Ok(range.start)
+    }
+
+    /// Unmaps whatever lies in the range (munmap(2)).
+    pub fn unmap(&self, range: Range<usize>) -> Result<()> {
+        let mut inner = self.inner.lock();
+        inner.sites.forget(&range);
+        for part in inner.areas.carve(&range) {
+            release(&part);
+            window().give_back(part.range());
+        }
+        Ok(())
+    }
+
+    /// Changes the access to the range (mprotect(2)). ENOMEM if a part of it is not mapped; what lies before that is
+    /// changed, as Linux does.
+    pub fn protect(&self, range: Range<usize>, prot: Prot) -> Result<()> {
+        let mut inner = self.inner.lock();
+        let mapped_to = inner.areas.gaps(&range).first().map_or(range.end, |gap| gap.start);
+        let changed = range.start..mapped_to;
+        if !changed.is_empty() {
+            let forbidden = |a: &VmArea| matches!(&a.backing, Backing::File(f) if a.flags.contains(VmFlags::SHARED) && !f.may_write);
+            let mut at = changed.start;
+            while let Some(a) = inner.areas.first_above(at).filter(|a| a.start < changed.end) {
+                if prot.contains(Prot::WRITE) && forbidden(a) {
+                    return Err(Errno::EACCES.because("a shared mapping of a file that is not open for writing"));
+                }
+                at = a.end;
+            }
+            for mut part in inner.areas.carve(&changed) {
+                part.prot = prot;
+                let done = match &part.backing {
+                    Backing::Anonymous => window().protect(part.range(), prot),
+                    Backing::File(_) => window().protect_file(part.range(), prot),
+                };
+                inner.areas.insert(part);
+                done?;
+            }
+        }
+        if mapped_to < range.end { Err(Errno::ENOMEM.because("part of the range is not mapped")) } else { Ok(()) }
+    }
+
+    /// Resolves a touch of `addr` by populating memory, or says why it cannot.
+    pub fn fault(&self, addr: usize, access: Access) -> Result<(), FaultError> {
+        let inner = self.inner.lock();
+        let area = inner.areas.find(addr).ok_or(FaultError::NotMapped)?;
+        if !access.allowed_by(area.prot) {
+            return Err(FaultError::Denied);
+        }
+        match &area.backing {
+            // The host resolves these by itself; what reaches us lies beyond the file's end.
+            Backing::File(_) => Err(FaultError::BeyondEnd),
+            Backing::Anonymous => {
+                let w = window();
+                let small = addr & !(CHUNK - 1);
+                let in_order = small > area.start && w.is_populated(small - PAGE_SIZE);
+                let chunk = if in_order { small..small + LARGE_CHUNK } else { small..small + CHUNK };
+                let start = chunk.start.max(area.start);
+                let page = addr & !(PAGE_SIZE - 1);
+                w.populate(start..chunk.end.min(area.end), area.prot)
+                    .or_else(|_| w.populate(page..page + PAGE_SIZE, area.prot))
+                    .map_err(|_| FaultError::OutOfMemory)
+            }
+        }
+    }
+
+    /// Gives memory to the whole range now, as far as it is mapped anonymously (MAP_POPULATE, MADV_POPULATE_WRITE).
+    pub fn populate(&self, range: Range<usize>) -> Result<()> {
+        let inner = self.inner.lock();
+        let mut at = range.start;
+        while let Some(a) = inner.areas.first_above(at).filter(|a| a.start < range.end) {
+            let part = a.start.max(range.start)..a.end.min(range.end);
+            at = a.end;
+            if matches!(a.backing, Backing::Anonymous) && !a.prot.is_empty() {
+                window().populate(part, a.prot)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the contents of the range (MADV_DONTNEED): anonymous memory reads as zeros, private file mappings as the
+    /// file. ENOMEM if a part is not mapped.
+    pub fn discard(&self, range: Range<usize>) -> Result<()> {
+        let inner = self.inner.lock();
+        let mut at = range.start;
+        while let Some(a) = inner.areas.first_above(at).filter(|a| a.start < range.end) {
+            let part = a.start.max(range.start)..a.end.min(range.end);
+            at = a.end;
+            match &a.backing {
+                Backing::Anonymous => {
+                    window().discard(part)?;
+                }
+                Backing::File(_) if !a.flags.contains(VmFlags::SHARED) => window().drop_private(part)?,
+                Backing::File(_) => {}
+            }
+        }
+        if inner.areas.gaps(&range).is_empty() {
+            Ok(())
+        } else {
+            Err(Errno::ENOMEM.because("part of the range is not mapped"))
+        }
+    }
+
+    /// Writes shared file mappings in the range back (msync(2)). ENOMEM if a part is not mapped.
+    pub fn sync(&self, range: Range<usize>) -> Result<()> {
+        let inner = self.inner.lock();
+        let mut at = range.start;
+        while let Some(a) = inner.areas.first_above(at).filter(|a| a.start < range.end) {
+            let part = a.start.max(range.start)..a.end.min(range.end);
+            at = a.end;
+            if matches!(a.backing, Backing::File(_)) && a.flags.contains(VmFlags::SHARED) {
+                window().sync_file(part)?;
+            }
+        }
+        if inner.areas.gaps(&range).is_empty() {
+            Ok(())
+        } else {
+            Err(Errno::ENOMEM.because("part of the range is not mapped"))
+        }
+    }
+
+    /// Whether every byte of the range is mapped.
+    pub fn covers(&self, range: &Range<usize>) -> bool {
+        self.inner.lock().areas.gaps(range).is_empty()
+    }
+
+    /// Sets aside the address range of the program break.
+    pub fn set_up_break(&self) -> Result<()> {
+        let range = window().take(BREAK_RANGE, PAGE_SIZE, Zone::Data)?;
+        let mut inner = self.inner.lock();
+        inner.program_break = Break { start: range.start, now: range.start, limit: range.end };
+        Ok(())
+    }
+
+    /// Moves the program break (brk(2)); returns where it is then: unchanged if the move is not possible.
+    pub fn set_break(&self, to: usize) -> usize {
+        let mut inner = self.inner.lock();
+        let b = inner.program_break;
+        if to < b.start || to > b.limit {
+            return b.now;
+        }
+        let (Some(old_end), Some(new_end)) = (page_align_up(b.now), page_align_up(to)) else { return b.now };
+        if new_end > old_end {
+            if new_end - b.start > window().usage().1 {
+                return b.now;
+            }
+            inner.areas.insert(VmArea {
+                start: old_end,
+                end: new_end,
+                prot: Prot::READ | Prot::WRITE,
+                flags: VmFlags::HEAP,
+                backing: Backing::Anonymous,
+                name: "[heap]",
+            });
+        } else {
+            for part in inner.areas.carve(&(new_end..old_end)) {
+                release(&part);
+            }
+        }
+        inner.program_break.now = to;
+        to
+    }
+
+    /// Changes the length of a mapping, moving it if it may (mremap(2)); returns its address.
+    pub fn remap(&self, old: Range<usize>, new_len: usize, to: Option<Placement>) -> Result<usize> {
+        let mut inner = self.inner.lock();
+        let area = inner.areas.find(old.start).ok_or(Errno::EFAULT.because("nothing is mapped there"))?.clone();
+        if old.end > area.end && old.start != old.end {
+            return Err(Errno::EFAULT.because("the old range spans several mappings"));
+        }
+        if matches!(to, None | Some(Placement::Hint(_))) {
+            if new_len <= old.len() {
+                for part in inner.areas.carve(&(old.start + new_len..old.end)) {
+                    release(&part);
+                    window().give_back(part.range());
+                }
+                return Ok(old.start);
+            }
+            let tail = old.end..old.start + new_len;
+            if old.end == area.end && window().take_at(tail.clone()).is_ok() {
+                let mut grown = VmArea { start: tail.start, end: tail.end, ..area.clone() };
+                if let Backing::File(f) = &mut grown.backing {
+                    f.offset += (tail.start - area.start) as u64;
+                    let shared = area.flags.contains(VmFlags::SHARED);
+                    window().map_file(tail, area.prot, &f.host, f.offset, shared)?;
+                }
+                inner.areas.insert(grown);
+                return Ok(old.start);
+            }
+        }
+        let Some(placement) = to else {
+            return Err(Errno::ENOMEM.because("no room to grow in place, and MREMAP_MAYMOVE is not set"));
+        };
+        let zone = if matches!(area.backing, Backing::Anonymous) { Zone::Data } else { Zone::Image };
+        let new = place(&mut inner, new_len, placement, zone)?;
+        let mut moved = VmArea { start: new.start, end: new.end, ..area.part(&(old.start..area.end)) };
+        let copied = move_contents(&old, &mut moved, &area);
+        if let Err(e) = copied {
+            release(&moved);
+            window().give_back(new);
+            return Err(e);
+        }
+        inner.areas.insert(moved);
+        for part in inner.areas.carve(&old) {
+            release(&part);
+            window().give_back(part.range());
+        }
+        Ok(new.start)
+    }
+
+    /// Runs `f` on every mapping, lowest address first.
+    pub fn for_each_area(&self, mut f: impl FnMut(&VmArea)) {
+        // Copied out, so that `f` may format, allocate and take locks of any rank.
+        let areas: Vec<VmArea> = self.inner.lock().areas.by_start.values().cloned().collect();
+        for a in &areas {
+            f(a);
+        }
+    }
+
+    /// The mapping that `addr` lies in.
+    pub fn area_at(&self, addr: usize) -> Option<VmArea> {
+        self.inner.lock().areas.find(addr).cloned()
+    }
+
+    /// Bytes of address range, and of memory that is populated.
+    pub fn usage(&self) -> (usize, usize) {
+        let inner = self.inner.lock();
+        let mut total = 0;
+        let mut resident = 0;
+        for a in inner.areas.by_start.values() {
+            total += a.len();
+            resident += match a.backing {
+                Backing::Anonymous => window().populated_runs(&a.range()).iter().map(Range::len).sum(),
+                Backing::File(_) => a.len(),
+            };
+        }
+        (total, resident)
+    }
+
+    /// Where the program's arguments and environment lie.
+    pub fn layout(&self) -> ProgramLayout {
+        self.inner.lock().layout
+    }
+
+    /// Records where the program's parts lie, and its auxiliary vector.
+    pub fn set_layout(&self, layout: ProgramLayout, auxv: Vec<u64>) {
+        let mut inner = self.inner.lock();
+        inner.layout = layout;
+        inner.auxv = auxv;
+    }
+
+    /// The auxiliary vector (`/proc/<pid>/auxv`), as words.
+    pub fn auxv(&self) -> Vec<u64> {
+        self.inner.lock().auxv.clone()
+    }
+}
+
+impl Drop for Mm {
+    fn drop(&mut self) {
+        // A space whose program could not be started was never given up by a process.
+        if *self.users.get_mut() > 0 {
+            self.release_all();
+        }
+    }
+}
+
+/// Takes the contents of a mapping away; its address range stays taken.
+fn release(area: &VmArea) {
+    let done = match &area.backing {
+        Backing::Anonymous => window().discard(area.range()).map(|_| ()),
+        Backing::File(_) => window().unmap_file(area.range()).and_then(|()| window().discard_stubs(area.range())),
+    };
+    if let Err(e) = done {
+        crate::klog!(Error, "guest memory {:#x}-{:#x} cannot be released: {e}", area.start, area.end);
+    }
+}
+
+/// Gives back what of the break's range no mapping has given back.
+fn give_back_break(b: &Break) {
+    if b.limit > b.start {
+        let used_to = page_align_up(b.now).unwrap_or(b.limit);
+        if used_to < b.limit {
+            window().give_back(used_to..b.limit);
+        }
+    }
+}
+
+/// Finds and takes the address range of a new mapping, clearing what MAP_FIXED replaces.
+fn place(inner: &mut Inner, len: usize, placement: Placement, zone: Zone) -> Result<Range<usize>> {
+    let w = window();
+    match placement {
+        Placement::Hint(at) => {
+            let at = at & !(PAGE_SIZE - 1);
+            if at != 0 {
+                if let Some(range) = at.checked_add(len).map(|end| at..end) {
+                    if w.take_at(range.clone()).is_ok() {
+                        return Ok(range);
+                    }
+                }
+            }
+            w.take(len, PAGE_SIZE, zone)
+        }
+        Placement::FixedNoReplace(at) => {
+            let end = at.checked_add(len).ok_or(Errno::ENOMEM)?;
+            let b = inner.program_break;
+            if b.start < end && at < b.limit {
+                return Err(Errno::EEXIST.because("the program break's area"));
+            }
+            w.take_at(at..end)?;
+            Ok(at..end)
+        }
+        Placement::Fixed(at) => {
+            let end = at.checked_add(len).ok_or(Errno::ENOMEM)?;
+            if !w.contains(at, len) {
+                return Err(Errno::ENOMEM.because("the address lies outside the guest window"));
+            }
+            let mut taken: Vec<Range<usize>> = Vec::new();
+            for gap in inner.areas.gaps(&(at..end)) {
+                if let Err(e) = w.take_at(gap.clone()) {
+                    taken.into_iter().for_each(|t| w.give_back(t));
+                    return Err(Errno::ENOMEM.because(e.reason()));
+                }
+                taken.push(gap);
+            }
+            for part in inner.areas.carve(&(at..end)) {
+                release(&part);
+            }
+            Ok(at..end)
+        }
+    }
+}
+
+/// Brings the contents of `old` (inside `area`) to `moved`, whose range is taken and empty.
+fn move_contents(old: &Range<usize>, moved: &mut VmArea, area: &VmArea) -> Result<()> {
+    let w = window();
+    let distance = moved.start.wrapping_sub(old.start);
+    match &moved.backing {
+        Backing::Anonymous => {
+            let keep = old.start..old.end.min(old.start + moved.len());
+            if keep.is_empty() {
+                return Ok(());
+            }
+            for run in w.populated_runs(&keep) {
+                let to = run.start.wrapping_add(distance)..run.end.wrapping_add(distance);
+                w.protect(run.clone(), area.prot | Prot::READ)?;
+                w.populate(to.clone(), area.prot | Prot::READ | Prot::WRITE)?;
+                super::user::copy_populated(to.start, run.start, run.len());
+                w.protect(to, area.prot)?;
+            }
+            Ok(())
+        }
+        Backing::File(FileBacking { host, offset, .. }) => {
+            let shared = moved.flags.contains(VmFlags::SHARED);
+            if !shared && area.prot.contains(Prot::WRITE) {
+                // Private changes live in the host's copies of the pages: they are copied, at the cost of copying all.
+                w.map_file(moved.range(), area.prot, host, *offset, false)?;
+                let keep = old.len().min(moved.len());
+                return super::user::copy_between(moved.start, old.start, keep);
+            }
+            w.map_file(moved.range(), area.prot, host, *offset, shared)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn anon(start: usize, end: usize, prot: Prot) -> VmArea {
+        VmArea { start, end, prot, flags: VmFlags::empty(), backing: Backing::Anonymous, name: "" }
+    }
+
+    fn ranges(a: &Areas) -> Vec<Range<usize>> {
+        a.by_start.values().map(VmArea::range).collect()
+    }
+
+    #[test]
+    fn mappings_split_and_merge() {
+        let mut a = Areas::default();
+        a.insert(anon(0x1000, 0x5000, Prot::READ));
+        a.insert(anon(0x5000, 0x9000, Prot::READ));
+        assert_eq!(ranges(&a), [0x1000..0x9000]);
+        let parts = a.carve(&(0x3000..0x4000));
+        assert_eq!(parts.len(), 1);
+        assert_eq!(ranges(&a), [0x1000..0x3000, 0x4000..0x9000]);
+        a.insert(anon(0x3000, 0x4000, Prot::WRITE));
+        assert_eq!(ranges(&a), [0x1000..0x3000, 0x3000..0x4000, 0x4000..0x9000]);
+        assert_eq!(a.gaps(&(0..0xa000)), [0..0x1000, 0x9000..0xa000]);
+        let parts = a.carve(&(0x2000..0x6000));
+        assert_eq!(
+            parts.iter().map(VmArea::range).collect::<Vec<_>>(),
+            [0x2000..0x3000, 0x3000..0x4000, 0x4000..0x6000]
+        );
+        assert!(a.find(0x5fff).is_none());
+        assert!(a.find(0x6000).is_some());
+    }
+}

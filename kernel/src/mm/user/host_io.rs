@@ -1,0 +1,77 @@
+//! Transfers between host files and guest memory without a copy in between.
+//!
+//! The host's kernel reads and writes guest pages directly. Where it meets a page that is not there yet it answers
+//! EFAULT; the page is then faulted in and the call repeated.
+
+use super::{IovDest, IovSource};
+use crate::error::{Errno, Result};
+use alloc::vec::Vec;
+use rustix::fd::AsFd;
+use rustix::io::{self, IoSlice, IoSliceMut};
+
+/// Most pieces that are handed to the host in one call.
+const BATCH: usize = 64;
+
+fn retry(mut transfer: impl FnMut() -> io::Result<usize>, fault_in: impl Fn() -> Result<()>) -> Result<usize> {
+    loop {
+        match transfer() {
+            Err(io::Errno::INTR) => continue,
+            Err(io::Errno::FAULT) => fault_in()?,
+            other => return other.map_err(|e| Errno::from(e).into()),
+        }
+    }
+}
+
+impl IovDest<'_> {
+    /// Reads from a host file at `offset` (its own position if `None`) into these buffers, once; returns how much.
+    pub fn fill_from(&mut self, fd: impl AsFd, offset: Option<u64>) -> Result<usize> {
+        let pieces = self.pieces(BATCH);
+        let mut slices: Vec<IoSliceMut<'_>> = pieces
+            .iter()
+            .map(|&(addr, len)| {
+                // SAFETY: the cursor's pieces are guest memory, or a kernel buffer that is borrowed for its life. The
+                // slices are never read or written by Rust code: only the host's kernel looks through them, which
+                // reports addresses that are not mapped.
+                IoSliceMut::new(unsafe { core::slice::from_raw_parts_mut(addr as *mut u8, len) })
+            })
+            .collect();
+        if slices.is_empty() {
+            return Ok(0);
+        }
+        let n = retry(
+            || match offset {
+                Some(at) => io::preadv(&fd, &mut slices, at),
+                None => io::readv(&fd, &mut slices),
+            },
+            || self.fault_in(),
+        )?;
+        self.advance(n);
+        Ok(n)
+    }
+}
+
+impl IovSource<'_> {
+    /// Writes from these buffers to a host file at `offset` (its own position if `None`), once; returns how much.
+    pub fn drain_to(&mut self, fd: impl AsFd, offset: Option<u64>) -> Result<usize> {
+        let pieces = self.pieces(BATCH);
+        let slices: Vec<IoSlice<'_>> = pieces
+            .iter()
+            .map(|&(addr, len)| {
+                // SAFETY: as in `fill_from`; the host's kernel alone reads through the slices.
+                IoSlice::new(unsafe { core::slice::from_raw_parts(addr as *const u8, len) })
+            })
+            .collect();
+        if slices.is_empty() {
+            return Ok(0);
+        }
+        let n = retry(
+            || match offset {
+                Some(at) => io::pwritev(&fd, &slices, at),
+                None => io::writev(&fd, &slices),
+            },
+            || self.fault_in(),
+        )?;
+        self.advance(n);
+        Ok(n)
+    }
+}

@@ -1,0 +1,344 @@
+//! The guest window: which addresses are taken, which pages have memory, and how much of `mem=` is used.
+//!
+//! Theory of operation. All guest processes live in one range of the host process's address space, much larger than the
+//! guest's memory. Address ranges are handed out to address spaces (`space`); a range costs nothing until it is touched.
+//! The first touch faults; the owner of the range then has a chunk around the address populated, which is charged
+//! against `mem=`. Freeing a range takes the memory away and makes it inaccessible, so that a stale pointer faults.
+//!
+//! The window has two zones. In the *image zone*, every second gigabyte is kept free: the address `a + 1 GB` of every
+//! address `a` belongs to the same owner and takes the stubs of patched system calls, always in reach of a 32-bit
+//! displacement and at a fixed distance, so that an image and its stubs can move together. Executable files go there.
+//! Everything else comes from the *data zone*.
+//!
+//! Locks: one, of rank `Window`. Host calls are made under it: page states and host mappings change together.
+
+use super::page_map::PageMap;
+use crate::abi::PAGE_SIZE;
+use crate::error::{Errno, Result};
+use crate::host::{HostFd, HostWindow, Prot};
+use crate::sync::{Once, Rank, SpinLock};
+use alloc::collections::BTreeMap;
+use core::ops::Range;
+
+/// Distance from an image's code to its stubs.
+pub const STUB_DISTANCE: usize = 1 << 30;
+
+/// Address range of the window; costs page tables of the host only where it is touched.
+const WINDOW_SIZE: usize = 1 << 40;
+/// Part of the window that is the image zone.
+const IMAGE_ZONE: usize = 1 << 38;
+
+/// Which part of the window a range comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Zone {
+    /// Files and code, at most 1 GB each; stubs in reach.
+    Image,
+    /// Everything else.
+    Data,
+}
+
+/// Address ranges that nobody owns, by start.
+#[derive(Default)]
+struct FreeRanges(BTreeMap<usize, usize>);
+
+impl FreeRanges {
+    fn insert(&mut self, range: Range<usize>) {
+        let (mut start, mut end) = (range.start, range.end);
+        if let Some((&s, &e)) = self.0.range(..=start).next_back() {
+            if e >= start {
+                start = s;
+                end = end.max(e);
+                self.0.remove(&s);
+            }
+        }
+        while let Some((&s, &e)) = self.0.range(start..=end).next() {
+            end = end.max(e);
+            self.0.remove(&s);
+        }
+        self.0.insert(start, end);
+    }
+
+    /// Whether the whole range is free.
+    fn contains(&self, range: &Range<usize>) -> bool {
+        self.0.range(..=range.start).next_back().is_some_and(|(_, &e)| e >= range.end)
+    }
+
+    fn remove(&mut self, range: &Range<usize>) -> bool {
+        let Some((&s, &e)) = self.0.range(..=range.start).next_back() else { return false };
+        if e < range.end {
+            return false;
+        }
+        self.0.remove(&s);
+        if s < range.start {
+            self.0.insert(s, range.start);
+        }
+        if range.end < e {
+            self.0.insert(range.end, e);
+        }
+        true
+    }
+
+    /// The highest free range of `len` bytes at a multiple of `align`.
+    fn highest_fit(&self, len: usize, align: usize) -> Option<Range<usize>> {
+        self.0.iter().rev().find_map(|(&s, &e)| {
+            let start = e.checked_sub(len)? & !(align - 1);
+            (start >= s).then_some(start..start + len)
+        })
+    }
+}
+
+struct State {
+    image: FreeRanges,
+    data: FreeRanges,
+    populated: PageMap,
+    /// Pages charged against `mem=`.
+    charged: usize,
+    /// `mem=` in pages.
+    limit: usize,
+}
+
+/// The window.
+pub struct Window {
+    host: HostWindow,
+    state: SpinLock<State>,
+}
+
+static WINDOW: Once<Window> = Once::new();
+
+/// Makes the window, once. `mem` is the guest's memory in bytes.
+pub fn init(mem: usize) -> Result<()> {
+    let host = HostWindow::reserve(WINDOW_SIZE)?;
+    let base = host.base();
+    let mut image = FreeRanges::default();
+    let mut at = base;
+    while at < base + IMAGE_ZONE {
+        image.insert(at..at + STUB_DISTANCE);
+        at += 2 * STUB_DISTANCE;
+    }
+    let mut data = FreeRanges::default();
+    data.insert(base + IMAGE_ZONE..base + host.len());
+    let state =
+        State { image, data, populated: PageMap::new(host.len() / PAGE_SIZE)?, charged: 0, limit: mem / PAGE_SIZE };
+    WINDOW.call_once(|| Window { host, state: SpinLock::new(Rank::Window, state) });
+    Ok(())
+}
+
+/// The window; `None` before [`init`] and in unit tests.
+#[inline]
+pub fn get() -> Option<&'static Window> {
+    WINDOW.get()
+}
+
+/// The window, once the machine runs.
+pub(super) fn window() -> &'static Window {
+    get().expect("the guest window is made at boot")
+}
+
+impl Window {
+    /// Whether a range lies in the window, where guest memory can be.
+    #[inline]
+    pub fn contains(&self, addr: usize, len: usize) -> bool {
+        self.host.contains(addr, len)
+    }
+
+    /// First address of the window.
+    pub fn base(&self) -> usize {
+        self.host.base()
+    }
+
+    fn page(&self, addr: usize) -> usize {
+        (addr - self.host.base()) / PAGE_SIZE
+    }
+
+    fn pages(&self, range: &Range<usize>) -> Range<usize> {
+        self.page(range.start)..self.page(range.end - 1) + 1
+    }
+
+    fn addresses(&self, pages: &Range<usize>) -> Range<usize> {
+        self.host.base() + pages.start * PAGE_SIZE..self.host.base() + pages.end * PAGE_SIZE
+    }
+
+    fn zone_of(&self, addr: usize) -> Zone {
+        if addr < self.host.base() + IMAGE_ZONE { Zone::Image } else { Zone::Data }
+    }
+
+    /// Takes a free range of `len` bytes (a multiple of the page size), aligned to `align` (a power of two).
+    pub fn take(&self, len: usize, align: usize, zone: Zone) -> Result<Range<usize>> {
+        let mut s = self.state.lock();
+        // Images larger than a gigabyte have no stubs in reach and stay on the safety net.
+        let zone = if len > STUB_DISTANCE { Zone::Data } else { zone };
+        let free = match zone {
+            Zone::Image => &mut s.image,
+            Zone::Data => &mut s.data,
+        };
+        let range = free
+            .highest_fit(len, align.max(PAGE_SIZE))
+            .ok_or(Errno::ENOMEM.because("no address range of this size is free"))?;
+        free.remove(&range);
+        Ok(range)
+    }
+
+    /// Takes this very range if it is free.
+    pub fn take_at(&self, range: Range<usize>) -> Result<()> {
+        if range.is_empty() || !self.contains(range.start, range.len()) {
+            return Err(Errno::ENOMEM.because("the address lies outside the guest window"));
+        }
+        let mut s = self.state.lock();
+        let taken = match self.zone_of(range.start) {
+            Zone::Image => s.image.remove(&range),
+            Zone::Data => s.data.remove(&range),
+        };
+        if taken { Ok(()) } else { Err(Errno::EEXIST.because("the address range is taken")) }
+    }
+
+    /// Whether this very range is free.
+    pub fn is_free(&self, range: &Range<usize>) -> bool {
+        if range.is_empty() || !self.contains(range.start, range.len()) {
+            return false;
+        }
+        let s = self.state.lock();
+        match self.zone_of(range.start) {
+            Zone::Image => s.image.contains(range),
+            Zone::Data => s.data.contains(range),
+        }
+    }
+
+    /// Gives a range back; its memory is gone already ([`Window::discard`] or [`Window::unmap_file`]).
+    pub fn give_back(&self, range: Range<usize>) {
+        let mut s = self.state.lock();
+        match self.zone_of(range.start) {
+            Zone::Image => s.image.insert(range),
+            Zone::Data => s.data.insert(range),
+        }
+    }
+
+    /// Gives memory to the pages of the range that have none and makes all of it accessible. ENOMEM when `mem=` is used
+    /// up.
+    pub fn populate(&self, range: Range<usize>, prot: Prot) -> Result<()> {
+        let mut s = self.state.lock();
+        let pages = self.pages(&range);
+        let missing = pages.len() - s.populated.count(pages.clone());
+        if s.charged + missing > s.limit {
+            return Err(Errno::ENOMEM.because("the guest's memory (mem=) is used up"));
+        }
+        self.host.protect(range.start, range.len(), prot)?;
+        if prot.is_empty() {
+            return Ok(());
+        }
+        self.host.populate(range.start, range.len(), prot.contains(Prot::WRITE))?;
+        s.populated.set(pages, true);
+        s.charged += missing;
+        Ok(())
+    }
+
+    /// Whether the page at `addr` has memory of its own.
+    pub fn is_populated(&self, addr: usize) -> bool {
+        self.state.lock().populated.get(self.page(addr))
+    }
+
+    /// Changes the access to those pages of the range that have memory.
+    pub fn protect(&self, range: Range<usize>, prot: Prot) -> Result<()> {
+        let s = self.state.lock();
+        for run in s.populated.runs(self.pages(&range), true) {
+            let at = self.addresses(&run);
+            self.host.protect(at.start, at.len(), prot)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the memory of the range away and makes it inaccessible; returns how many pages had memory.
+    pub fn discard(&self, range: Range<usize>) -> Result<usize> {
+        let mut s = self.state.lock();
+        let pages = self.pages(&range);
+        let mut touched: Option<Range<usize>> = None;
+        for run in s.populated.runs(pages.clone(), true) {
+            touched = Some(touched.map_or(run.clone(), |t| t.start..run.end));
+        }
+        let Some(touched) = touched else { return Ok(0) };
+        let at = self.addresses(&touched);
+        self.host.protect(at.start, at.len(), Prot::empty())?;
+        self.host.discard(at.start, at.len())?;
+        let freed = s.populated.set(pages, false);
+        s.charged -= freed;
+        Ok(freed)
+    }
+
+    /// Whether stubs for code at `addr` have a place.
+    pub fn has_stub_page(&self, addr: usize) -> bool {
+        self.contains(addr, 1) && self.zone_of(addr) == Zone::Image
+    }
+
+    /// Whether `addr` lies where stubs are: the second gigabyte of each pair in the image zone.
+    pub fn is_stub_address(&self, addr: usize) -> bool {
+        self.has_stub_page(addr) && (addr - self.base()) & STUB_DISTANCE != 0
+    }
+
+    /// Takes the stubs of code in the range away.
+    pub fn discard_stubs(&self, range: Range<usize>) -> Result<()> {
+        if !self.has_stub_page(range.start) {
+            return Ok(());
+        }
+        self.discard(range.start + STUB_DISTANCE..range.end + STUB_DISTANCE).map(drop)
+    }
+
+    /// Maps a host file over a range that has no memory of its own.
+    pub fn map_file(&self, range: Range<usize>, prot: Prot, file: &HostFd, offset: u64, shared: bool) -> Result<()> {
+        let _state = self.state.lock();
+        self.host.map_file(range.start, range.len(), prot, file, offset, shared)
+    }
+
+    /// Changes the access to a range that a host file is mapped over.
+    pub fn protect_file(&self, range: Range<usize>, prot: Prot) -> Result<()> {
+        let _state = self.state.lock();
+        self.host.protect(range.start, range.len(), prot)
+    }
+
+    /// Forgets private changes to a range that a host file is mapped over.
+    pub fn drop_private(&self, range: Range<usize>) -> Result<()> {
+        let _state = self.state.lock();
+        self.host.drop_private(range.start, range.len())
+    }
+
+    /// Writes shared changes to a host file back.
+    pub fn sync_file(&self, range: Range<usize>) -> Result<()> {
+        self.host.sync(range.start, range.len())
+    }
+
+    /// Unmaps a host file from a range.
+    pub fn unmap_file(&self, range: Range<usize>) -> Result<()> {
+        let _state = self.state.lock();
+        self.host.restore(range.start, range.len())
+    }
+
+    /// The runs of pages with memory in the range.
+    pub fn populated_runs(&self, range: &Range<usize>) -> alloc::vec::Vec<Range<usize>> {
+        let s = self.state.lock();
+        s.populated.runs(self.pages(range), true).map(|r| self.addresses(&r)).collect()
+    }
+
+    /// Bytes charged, and the limit (`mem=`).
+    pub fn usage(&self) -> (usize, usize) {
+        let s = self.state.lock();
+        (s.charged * PAGE_SIZE, s.limit * PAGE_SIZE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_ranges_split_and_merge() {
+        let mut f = FreeRanges::default();
+        f.insert(0x1000..0x9000);
+        assert_eq!(f.highest_fit(0x2000, 0x1000), Some(0x7000..0x9000));
+        assert!(f.remove(&(0x3000..0x5000)));
+        assert!(!f.remove(&(0x4000..0x6000)));
+        assert!(f.contains(&(0x1000..0x3000)) && !f.contains(&(0x2000..0x4000)));
+        assert_eq!(f.highest_fit(0x1000, 0x4000), Some(0x8000..0x9000));
+        f.insert(0x3000..0x5000);
+        assert_eq!(f.0.len(), 1);
+        assert!(f.contains(&(0x1000..0x9000)));
+        assert_eq!(f.highest_fit(0x9000, 0x1000), None);
+    }
+}

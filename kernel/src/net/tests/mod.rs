@@ -1,0 +1,8 @@
+//! Two stacks, one link, virtual time.
+
+mod datagrams;
+mod fuzz;
+mod links;
+mod pair;
+mod tcp_endings;
+mod tcp_transfer;

@@ -1,0 +1,265 @@
+//! Memory: mmap(2), munmap(2), mprotect(2), mremap(2), brk(2), madvise(2), msync(2), mincore(2), mlock(2).
+
+use crate::abi::PAGE_SIZE;
+use crate::error::{Errno, Result};
+use crate::fs::file::MapSource;
+use crate::host::Prot;
+use crate::mm::{Backing, FileBacking, MapRequest, Placement, UserPtr, VmFlags, Zone, page_align_up, window};
+use crate::task::{Fd, Resource, Thread};
+use core::ops::Range;
+
+const MAP_SHARED: u32 = 1;
+const MAP_PRIVATE: u32 = 2;
+const MAP_SHARED_VALIDATE: u32 = 3;
+const MAP_TYPE: u32 = 0xf;
+const MAP_FIXED: u32 = 0x10;
+const MAP_ANONYMOUS: u32 = 0x20;
+const MAP_GROWSDOWN: u32 = 0x100;
+const MAP_LOCKED: u32 = 0x2000;
+const MAP_NORESERVE: u32 = 0x4000;
+const MAP_POPULATE: u32 = 0x8000;
+const MAP_STACK: u32 = 0x20000;
+const MAP_HUGETLB: u32 = 0x40000;
+const MAP_FIXED_NOREPLACE: u32 = 0x10_0000;
+
+const MREMAP_MAYMOVE: u32 = 1;
+const MREMAP_FIXED: u32 = 2;
+const MREMAP_DONTUNMAP: u32 = 4;
+
+const PROT_GROWSDOWN: u32 = 0x0100_0000;
+const PROT_GROWSUP: u32 = 0x0200_0000;
+
+fn prot_from(bits: u32) -> Result<Prot> {
+    Ok(Prot::from_bits(bits).ok_or(Errno::EINVAL.because("unknown protection bits"))?)
+}
+
+/// A page-aligned range from an address and a length; EINVAL if the address is not aligned or the range wraps.
+fn range_from(addr: usize, len: usize) -> Result<Range<usize>> {
+    if addr % PAGE_SIZE != 0 {
+        return Err(Errno::EINVAL.because("the address is not a multiple of the page size"));
+    }
+    let end = page_align_up(len).and_then(|l| addr.checked_add(l)).ok_or(Errno::EINVAL.because("the range wraps"))?;
+    Ok(addr..end)
+}
+
+/// mmap(2).
+pub fn sys_mmap(t: &Thread, addr: usize, len: usize, prot: u32, flags: u32, fd: Fd, offset: u64) -> Result<usize> {
+    if offset % PAGE_SIZE as u64 != 0 {
+        return Err(Errno::EINVAL.because("the offset is not a multiple of the page size"));
+    }
+    let prot = prot_from(prot)?;
+    if len == 0 {
+        return Err(Errno::EINVAL.because("the length is zero"));
+    }
+    let shared = match flags & MAP_TYPE {
+        MAP_SHARED | MAP_SHARED_VALIDATE => true,
+        MAP_PRIVATE => false,
+        _ => return Err(Errno::EINVAL.because("neither MAP_SHARED nor MAP_PRIVATE")),
+    };
+    if flags & MAP_HUGETLB != 0 {
+        return Err(Errno::ENOMEM.because("there are no huge pages"));
+    }
+    let mut vm_flags = VmFlags::empty();
+    vm_flags.set(VmFlags::SHARED, shared);
+    vm_flags.set(VmFlags::NORESERVE, flags & MAP_NORESERVE != 0);
+    vm_flags.set(VmFlags::LOCKED, flags & MAP_LOCKED != 0);
+    vm_flags.set(VmFlags::STACK, flags & (MAP_STACK | MAP_GROWSDOWN) != 0);
+    let mut zone = if prot.contains(Prot::EXEC) { Zone::Image } else { Zone::Data };
+    let backing = if flags & MAP_ANONYMOUS != 0 {
+        Backing::Anonymous
+    } else {
+        let file = t.files().get(fd)?;
+        if !file.flags().readable() {
+            return Err(Errno::EACCES.because("the file is not open for reading"));
+        }
+        let may_write = file.flags().writable();
+        if shared && prot.contains(Prot::WRITE) && !may_write {
+            return Err(Errno::EACCES.because("a writable shared mapping of a file that is not open for writing"));
+        }
+        match file.ops().map_source(&file)? {
+            MapSource::Host(host) => {
+                zone = Zone::Image;
+                let path = file.path().cloned();
+                Backing::File(FileBacking { host, offset, path, may_write: may_write || !shared })
+            }
+            MapSource::Zero => Backing::Anonymous,
+            MapSource::Pages(_) => return Err(Errno::ENODEV.because("this file system cannot map files")),
+        }
+    };
+    let placement = if flags & MAP_FIXED_NOREPLACE != 0 {
+        Placement::FixedNoReplace(addr)
+    } else if flags & MAP_FIXED != 0 {
+        Placement::Fixed(addr)
+    } else {
+        Placement::Hint(addr)
+    };
+    if !matches!(placement, Placement::Hint(_)) && addr % PAGE_SIZE != 0 {
+        return Err(Errno::EINVAL.because("the address is not a multiple of the page size"));
+    }
+    let mm = t.mm();
+    let limit = t.process().rlimits().get(Resource::AddressSpace).rlim_cur;
+    if limit != crate::task::INFINITY && (mm.usage().0 + len) as u64 > limit {
+        return Err(Errno::ENOMEM.because("RLIMIT_AS"));
+    }
+    let at = mm.map(MapRequest { len, placement, prot, flags: vm_flags, backing, name: "", zone })?;
+    if flags & (MAP_POPULATE | MAP_LOCKED) != 0 {
+        // As Linux: a failure to populate does not undo the mapping.
+        let _ = mm.populate(at..at + page_align_up(len).unwrap_or(len));
+    }
+    Ok(at)
+}
+
+/// munmap(2).
+pub fn sys_munmap(t: &Thread, addr: usize, len: usize) -> Result<usize> {
+    let range = range_from(addr, len)?;
+    if range.is_empty() {
+        return Err(Errno::EINVAL.because("the length is zero"));
+    }
+    t.mm().unmap(range)?;
+    Ok(0)
+}
+
+/// mprotect(2).
+pub fn sys_mprotect(t: &Thread, addr: usize, len: usize, prot: u32) -> Result<usize> {
+    let range = range_from(addr, len)?;
+    if prot & (PROT_GROWSDOWN | PROT_GROWSUP) == PROT_GROWSDOWN | PROT_GROWSUP {
+        return Err(Errno::EINVAL.because("PROT_GROWSDOWN and PROT_GROWSUP exclude each other"));
+    }
+    let prot = prot_from(prot & !(PROT_GROWSDOWN | PROT_GROWSUP))?;
+    if range.is_empty() {
+        return Ok(0);
+    }
+    t.mm().protect(range, prot)?;
+    Ok(0)
+}
+
+/// mremap(2). MREMAP_DONTUNMAP is refused.
+pub fn sys_mremap(t: &Thread, old: usize, old_len: usize, new_len: usize, flags: u32, new: usize) -> Result<usize> {
+    if flags & !(MREMAP_MAYMOVE | MREMAP_FIXED) != 0 {
+        let reason = if flags & MREMAP_DONTUNMAP != 0 { "MREMAP_DONTUNMAP is not supported" } else { "unknown flags" };
+        return Err(Errno::EINVAL.because(reason));
+    }
+    if flags & MREMAP_FIXED != 0 && flags & MREMAP_MAYMOVE == 0 {
+        return Err(Errno::EINVAL.because("MREMAP_FIXED without MREMAP_MAYMOVE"));
+    }
+    let old = range_from(old, old_len)?;
+    let new_len = page_align_up(new_len).filter(|&l| l > 0).ok_or(Errno::EINVAL.because("the new length is zero"))?;
+    let to = if flags & MREMAP_FIXED != 0 {
+        let new = range_from(new, new_len)?;
+        if new.start < old.end && old.start < new.end {
+            return Err(Errno::EINVAL.because("the old and new ranges overlap"));
+        }
+        Some(Placement::Fixed(new.start))
+    } else if flags & MREMAP_MAYMOVE != 0 {
+        Some(Placement::Hint(0))
+    } else {
+        None
+    };
+    if old.is_empty() {
+        return Err(Errno::EINVAL.because("the old length is zero"));
+    }
+    t.mm().remap(old, new_len, to)
+}
+
+/// brk(2): the system call returns the new break, or the old one if it cannot move.
+pub fn sys_brk(t: &Thread, to: usize) -> Result<usize> {
+    Ok(t.mm().set_break(to))
+}
+
+const MADV_NORMAL: i32 = 0;
+const MADV_DONTNEED: i32 = 4;
+const MADV_FREE: i32 = 8;
+const MADV_REMOVE: i32 = 9;
+const MADV_POPULATE_READ: i32 = 22;
+const MADV_POPULATE_WRITE: i32 = 23;
+
+/// madvise(2): advice about access order and merging is taken and has no effect.
+pub fn sys_madvise(t: &Thread, addr: usize, len: usize, advice: i32) -> Result<usize> {
+    let range = range_from(addr, len)?;
+    if range.is_empty() {
+        return Ok(0);
+    }
+    let mm = t.mm();
+    match advice {
+        MADV_DONTNEED | MADV_FREE | MADV_REMOVE => mm.discard(range)?,
+        MADV_POPULATE_READ | MADV_POPULATE_WRITE => mm.populate(range)?,
+        // RANDOM to WILLNEED, FORK and DONTFORK, MERGEABLE to DODUMP, WIPEONFORK, KEEPONFORK, COLD, PAGEOUT, COLLAPSE.
+        MADV_NORMAL..=3 | 10..=21 | 25 => {
+            if !mm.covers(&range) {
+                return Err(Errno::ENOMEM.because("part of the range is not mapped"));
+            }
+        }
+        _ => return Err(Errno::EINVAL.because("unknown advice")),
+    }
+    Ok(0)
+}
+
+/// msync(2).
+pub fn sys_msync(t: &Thread, addr: usize, len: usize, flags: i32) -> Result<usize> {
+    const MS_ASYNC: i32 = 1;
+    const MS_INVALIDATE: i32 = 2;
+    const MS_SYNC: i32 = 4;
+    if flags & !(MS_ASYNC | MS_INVALIDATE | MS_SYNC) != 0 || flags & (MS_ASYNC | MS_SYNC) == MS_ASYNC | MS_SYNC {
+        return Err(Errno::EINVAL.because("bad flags"));
+    }
+    let range = range_from(addr, len)?;
+    if !range.is_empty() {
+        t.mm().sync(range)?;
+    }
+    Ok(0)
+}
+
+/// mincore(2): a page of a file mapping counts as resident.
+pub fn sys_mincore(t: &Thread, addr: usize, len: usize, vec: UserPtr<u8>) -> Result<usize> {
+    let range = range_from(addr, len)?;
+    let mm = t.mm();
+    if !mm.covers(&range) {
+        return Err(Errno::ENOMEM.because("part of the range is not mapped"));
+    }
+    let w = window::get().ok_or(Errno::ENOMEM)?;
+    for (i, page) in range.step_by(PAGE_SIZE).enumerate() {
+        let anonymous = mm.area_at(page).is_some_and(|a| matches!(a.backing, Backing::Anonymous));
+        vec.add(i).write(u8::from(!anonymous || w.is_populated(page)))?;
+    }
+    Ok(0)
+}
+
+/// mlock(2), mlock2(2): nothing is ever swapped out by the guest; the range is populated.
+pub fn sys_mlock(t: &Thread, addr: usize, len: usize) -> Result<usize> {
+    let start = addr & !(PAGE_SIZE - 1);
+    let end = page_align_up(addr.checked_add(len).ok_or(Errno::EINVAL)?).ok_or(Errno::EINVAL)?;
+    let mm = t.mm();
+    if !mm.covers(&(start..end)) {
+        return Err(Errno::ENOMEM.because("part of the range is not mapped"));
+    }
+    mm.populate(start..end)?;
+    Ok(0)
+}
+
+/// mlock2(2).
+pub fn sys_mlock2(t: &Thread, addr: usize, len: usize, flags: i32) -> Result<usize> {
+    if flags & !1 != 0 {
+        return Err(Errno::EINVAL.because("unknown flags"));
+    }
+    sys_mlock(t, addr, len)
+}
+
+/// munlock(2).
+pub fn sys_munlock(t: &Thread, addr: usize, len: usize) -> Result<usize> {
+    let start = addr & !(PAGE_SIZE - 1);
+    let end = page_align_up(addr.checked_add(len).ok_or(Errno::EINVAL)?).ok_or(Errno::EINVAL)?;
+    if t.mm().covers(&(start..end)) { Ok(0) } else { Err(Errno::ENOMEM.because("part of the range is not mapped")) }
+}
+
+/// mlockall(2).
+pub fn sys_mlockall(_t: &Thread, flags: i32) -> Result<usize> {
+    if flags == 0 || flags & !7 != 0 {
+        return Err(Errno::EINVAL.because("unknown flags"));
+    }
+    Ok(0)
+}
+
+/// munlockall(2).
+pub fn sys_munlockall(_t: &Thread) -> Result<usize> {
+    Ok(0)
+}
