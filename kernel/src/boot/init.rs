@@ -4,7 +4,7 @@ use super::BootError;
 use super::cmdline::Options;
 use crate::arch::{Context, Hooks, Trap, TrapFrame};
 use crate::error::Errno;
-use crate::fs::file::{OpenFile, OpenFlags};
+use crate::fs::file::OpenFile;
 use crate::fs::{Actor, FdTable, Resolve};
 use crate::loader::{self, Program, Request};
 use crate::mm::{Access, FaultError, window};
@@ -91,7 +91,7 @@ fn load(o: &Options, path: &str) -> crate::error::Result<Program> {
 
 /// Opens the console as descriptors 0, 1 and 2. A root without /dev/console still has one.
 fn open_console(files: &FdTable) -> Result<(), BootError> {
-    let file: Arc<OpenFile> = crate::tty::open_console(OpenFlags::RDWR)?;
+    let file: Arc<OpenFile> = crate::tty::open_console();
     for _ in 0..3 {
         files.add(file.clone(), false, 3)?;
     }

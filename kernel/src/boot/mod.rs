@@ -16,7 +16,7 @@ use crate::error::{Errno, Error};
 use crate::fs::hostfs::HostFs;
 use crate::fs::mount::MountFlags;
 use crate::sched::{self, IdlePolicy};
-use crate::{host, klog, mm, syscall, time};
+use crate::{host, klog, mm, syscall, time, tty};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -98,6 +98,7 @@ fn boot(o: &Options) -> Result<i32, BootError> {
     init::set_patching(o.hook == Hook::Patch);
     arch::set_hooks(init::hooks());
     let thread = init::prepare(o)?;
+    tty::register_poller()?;
     time::clock::start();
     arch::start_vcpu(0).map_err(|e| BootError::new(format!("the host refuses a seccomp filter: {e}")))?;
     host::start_preemption_timer()?;
@@ -105,6 +106,7 @@ fn boot(o: &Options) -> Result<i32, BootError> {
     sched::spawn(&thread);
     drop(thread);
     sched::idle_loop();
+    host::console::restore();
     let status = host::stop_status().unwrap_or(0);
     klog!(Info, "machine stops with status {status}");
     Ok(status)

@@ -287,6 +287,11 @@ impl Path {
         Path { mount: super::mount::internal().clone(), dentry: Dentry::detached(inode, name) }
     }
 
+    /// The mount of all objects that are in no tree.
+    pub fn detached_mount() -> &'static Arc<Mount> {
+        super::mount::internal()
+    }
+
     /// The mount.
     pub fn mount(&self) -> &Arc<Mount> {
         &self.mount

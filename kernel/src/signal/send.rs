@@ -5,7 +5,7 @@
 //! does not block it; its pending flag is set and it is woken. A signal that ends the process, whatever thread takes it,
 //! ends it at once: threads in killable waits must not sit it out.
 
-use super::action::SIG_DFL;
+use super::action::{SIG_DFL, SIG_IGN};
 use super::info::SigInfo;
 use super::number::{DefaultAction, SigSet, Signal};
 use super::queue::Rejected;
@@ -238,4 +238,16 @@ pub fn wait_for(t: &Thread, wanted: SigSet, deadline: Option<Instant>) -> Result
         (None, Err(sched::WaitEnd::TimedOut)) => Err(Errno::EAGAIN.because("no signal came in time")),
         (None, _) => Err(Errno::EINTR.into()),
     }
+}
+
+/// Whether the thread blocks or ignores a signal, so that sending it would change nothing.
+pub fn ignores(t: &Thread, signal: Signal) -> bool {
+    t.signals.blocked().has(signal) || t.process().signals.hand().get(signal).handler == SIG_IGN
+}
+
+/// A system call of the running thread has ended with a restart code: [`super::deliver`] must look at it, even if the
+/// signal that caused it went to another thread.
+pub(crate) fn resolve_restart(t: &Thread) {
+    t.signals.set_pending(true);
+    arch::set_signal_pending(true);
 }

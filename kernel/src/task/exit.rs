@@ -73,6 +73,9 @@ fn finish(t: &Thread) {
 
 fn end_process(process: &Arc<Process>, status: ExitStatus) {
     process.family.lock().exited = Some(status);
+    if process.session() == process.pid() {
+        crate::tty::leader_exited(process.pid());
+    }
     let (reaper, children) = table::reparent_children(process);
     for child in &children {
         let threads = child.threads();

@@ -30,7 +30,7 @@ pub use process::{CpuTimes, ExitStatus, Process};
 pub use rlimit::{INFINITY, RESOURCES, Resource, Rlimits};
 pub use table::{
     INIT, all_processes, counts, find_process, find_thread, is_orphaned_group, new_session, processes_of_group,
-    register, set_process_group,
+    register, session_of_group, set_process_group,
 };
 pub use thread::{COMM_LEN, Completion, Thread, ThreadParts};
 pub use wait::{Found, WaitFor, WaitOptions, do_wait};

@@ -134,6 +134,11 @@ pub fn processes_of_group(group: Pid) -> Vec<Arc<Process>> {
     all_processes().into_iter().filter(|p| p.group() == group && p.exited().is_none()).collect()
 }
 
+/// The session of a process group; `None` if there is no such group.
+pub fn session_of_group(group: Pid) -> Option<Pid> {
+    TABLE.lock().processes.values().find(|p| p.group() == group).map(|p| p.session())
+}
+
 /// Number of threads, and the number given out last.
 pub fn counts() -> (usize, i32) {
     let table = TABLE.lock();
