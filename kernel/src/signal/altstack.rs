@@ -19,7 +19,7 @@ pub struct StackT {
     pub sp: u64,
     /// `SS_*`.
     pub flags: u32,
-    pad: u32,
+    pub(super) pad: u32,
     /// Bytes.
     pub size: u64,
 }

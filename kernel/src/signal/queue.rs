@@ -90,6 +90,7 @@ mod tests {
     use super::super::info::SI_QUEUE;
     use super::*;
     use crate::task::{Pid, Uid};
+    use alloc::vec::Vec;
 
     fn rt(n: i32) -> Signal {
         Signal::new(n).unwrap()
