@@ -65,7 +65,7 @@ syscalls! {
     56 clone(hex, ptr, ptr, ptr, ptr) => super::process::sys_clone, Partial, "CLONE_VM only; no namespaces";
     57 fork() => super::process::sys_fork, Partial, "ENOSYS until residency";
     58 vfork() => super::process::sys_vfork, Full, "";
-    59 execve(path, ptr, ptr) => none, Missing, "";
+    59 execve(path, ptr, ptr) => super::exec::sys_execve, Full, "";
     60 exit(int) => super::process::sys_exit, Full, "";
     61 wait4(int, ptr, int, ptr) => super::process::sys_wait4, Partial, "__WNOTHREAD waits for all threads' children";
     62 kill(int, signal) => super::signal::sys_kill, Full, "";
@@ -328,7 +328,7 @@ syscalls! {
     319 memfd_create(path, hex) => none, Missing, "";
     320 kexec_file_load(hex, hex, hex, hex, hex, hex) => none, Missing, "";
     321 bpf(hex, hex, hex, hex, hex, hex) => none, Missing, "";
-    322 execveat(fd, path, ptr, ptr, hex) => none, Missing, "";
+    322 execveat(fd, path, ptr, ptr, hex) => super::exec::sys_execveat, Full, "";
     323 userfaultfd(hex, hex, hex, hex, hex, hex) => none, Missing, "";
     324 membarrier(int, hex, int) => super::misc::sys_membarrier, Partial, "no RSEQ commands";
     325 mlock2(ptr, size, int) => super::memory::sys_mlock2, Full, "";
