@@ -36,11 +36,7 @@ impl Drop for Scratch {
 }
 
 fn vmlinux(words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_vmlinux"))
-        .args(words)
-        .stdin(Stdio::null())
-        .output()
-        .expect("vmlinux starts")
+    Command::new(env!("CARGO_BIN_EXE_vmlinux")).args(words).stdin(Stdio::null()).output().expect("vmlinux starts")
 }
 
 /// Expects exit status 2 and one line on stderr that starts with the option and holds all of `words`.
@@ -142,7 +138,11 @@ fn a_signal_that_ends_init_shows_in_the_status() {
 #[test]
 fn an_idle_small_guest_is_small() {
     let root = Scratch::new("idle");
-    root.compile("init", "#include <unistd.h>\nint main(void) { write(1, \"up\\n\", 3); sleep(30); return 0; }", STATIC_PIE);
+    root.compile(
+        "init",
+        "#include <unistd.h>\nint main(void) { write(1, \"up\\n\", 3); sleep(30); return 0; }",
+        STATIC_PIE,
+    );
     let mut guest = Command::new(env!("CARGO_BIN_EXE_vmlinux"))
         .args(["rootfstype=hostfs", &format!("rootflags={}", root.0.display()), "init=/init", "mem=64m", "quiet"])
         .stdin(Stdio::null())

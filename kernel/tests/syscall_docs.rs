@@ -55,7 +55,9 @@ fn the_table_is_sorted_and_honest() {
         assert!(c.args.len() <= 6, "{}", c.name);
         match c.support {
             Support::Missing => assert!(c.handler.is_none(), "{} has a handler but counts as missing", c.name),
-            Support::Partial => assert!(c.handler.is_some() && !c.note.is_empty(), "{}: partial without a note", c.name),
+            Support::Partial => {
+                assert!(c.handler.is_some() && !c.note.is_empty(), "{}: partial without a note", c.name)
+            }
             Support::Full => assert!(c.handler.is_some(), "{} is full without a handler", c.name),
         }
     }

@@ -206,12 +206,9 @@ pub(crate) fn recalculate(t: &Thread) {
 /// Takes the next pending signal in `wanted`: the thread's own first, then the process's.
 pub(crate) fn take(t: &Thread, wanted: SigSet) -> Option<(Signal, SigInfo)> {
     let hand = t.process().signals.hand();
-    let taken = {
-        let _ordered = hand.actions.lock();
-        let own = t.signals.private.lock().queue.take(wanted);
-        own.or_else(|| t.process().signals.queue.lock().take(wanted))
-    };
-    taken
+    let _ordered = hand.actions.lock();
+    let own = t.signals.private.lock().queue.take(wanted);
+    own.or_else(|| t.process().signals.queue.lock().take(wanted))
 }
 
 /// Waits for a signal of `wanted` (sigtimedwait(2)): it is taken without its handler, whether blocked or not. EAGAIN
