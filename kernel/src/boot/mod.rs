@@ -22,7 +22,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use cmdline::{Command, Hook, Idle, Options, Root};
 use core::fmt;
-use std::{eprintln, print};
+use std::{eprintln, print, println};
 
 /// The version that `--version` prints and uname(2) builds on.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -62,7 +62,7 @@ pub fn main(args: impl Iterator<Item = String>) -> i32 {
             return 0;
         }
         Ok(Command::Version) => {
-            print!("vmlinux {VERSION} (Flatland)\n");
+            println!("vmlinux {VERSION} (Flatland)");
             return 0;
         }
         Err(e) => {

@@ -87,7 +87,7 @@ impl HostWindow {
     }
 
     /// Bytes of address range, without the low segment.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.len
     }
 
@@ -118,7 +118,10 @@ impl HostWindow {
     }
 
     fn assert_inside(&self, addr: usize, len: usize) {
-        assert!(self.contains(addr, len) && addr % 4096 == 0 && len % 4096 == 0, "range outside the window");
+        assert!(
+            self.contains(addr, len) && addr.is_multiple_of(4096) && len.is_multiple_of(4096),
+            "range outside the window"
+        );
     }
 
     /// Changes the access to a range.

@@ -360,7 +360,7 @@ mod tests {
         for broken in [
             phdr(PT_LOAD, PF_R, 0, 0x10, 0x100, 0x100),
             phdr(PT_LOAD, PF_R, 0, 0, 0x200, 0x100),
-            phdr(PT_LOAD, PF_R, 0, u64::MAX & !0xfff, 0, 0x2000),
+            phdr(PT_LOAD, PF_R, 0, !0xfff, 0, 0x2000),
             phdr(PT_INTERP, PF_R, 0, 0, 1, 1),
         ] {
             assert!(Headers::parse(&e, &broken).is_err());

@@ -51,12 +51,12 @@ struct FreeRanges(BTreeMap<usize, usize>);
 impl FreeRanges {
     fn insert(&mut self, range: Range<usize>) {
         let (mut start, mut end) = (range.start, range.end);
-        if let Some((&s, &e)) = self.0.range(..=start).next_back() {
-            if e >= start {
-                start = s;
-                end = end.max(e);
-                self.0.remove(&s);
-            }
+        if let Some((&s, &e)) = self.0.range(..=start).next_back()
+            && e >= start
+        {
+            start = s;
+            end = end.max(e);
+            self.0.remove(&s);
         }
         while let Some((&s, &e)) = self.0.range(start..=end).next() {
             end = end.max(e);
@@ -134,12 +134,12 @@ pub fn init(mem: usize) -> Result<()> {
         at += 2 * STUB_DISTANCE;
     }
     let mut data = FreeRanges::default();
-    data.insert(base + IMAGE_ZONE..base + host.len());
+    data.insert(base + IMAGE_ZONE..base + host.size());
     let mut low = FreeRanges::default();
     if !host.low().is_empty() {
         low.insert(LOW_START..STUB_DISTANCE);
     }
-    let pages = (host.len() + host.low().len()) / PAGE_SIZE;
+    let pages = (host.size() + host.low().len()) / PAGE_SIZE;
     let state = State { image, low, data, populated: PageMap::new(pages)?, charged: 0, limit: mem / PAGE_SIZE };
     WINDOW.call_once(|| Window { host, state: SpinLock::new(Rank::Window, state) });
     Ok(())
@@ -210,7 +210,11 @@ impl Window {
             return Err(Errno::ENOMEM.because("the address lies outside the guest window"));
         }
         let mut s = self.state.lock();
-        if s.free(self.zone_of(range.start)).remove(&range) { Ok(()) } else { Err(Errno::EEXIST.because("the address range is taken")) }
+        if s.free(self.zone_of(range.start)).remove(&range) {
+            Ok(())
+        } else {
+            Err(Errno::EEXIST.because("the address range is taken"))
+        }
     }
 
     /// Whether this very range is free.

@@ -31,12 +31,12 @@ const PROT_GROWSDOWN: u32 = 0x0100_0000;
 const PROT_GROWSUP: u32 = 0x0200_0000;
 
 fn prot_from(bits: u32) -> Result<Prot> {
-    Ok(Prot::from_bits(bits).ok_or(Errno::EINVAL.because("unknown protection bits"))?)
+    Prot::from_bits(bits).ok_or(Errno::EINVAL.because("unknown protection bits"))
 }
 
 /// A page-aligned range from an address and a length; EINVAL if the address is not aligned or the range wraps.
 fn range_from(addr: usize, len: usize) -> Result<Range<usize>> {
-    if addr % PAGE_SIZE != 0 {
+    if !addr.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL.because("the address is not a multiple of the page size"));
     }
     let end = page_align_up(len).and_then(|l| addr.checked_add(l)).ok_or(Errno::EINVAL.because("the range wraps"))?;
@@ -45,7 +45,7 @@ fn range_from(addr: usize, len: usize) -> Result<Range<usize>> {
 
 /// mmap(2).
 pub fn sys_mmap(t: &Thread, addr: usize, len: usize, prot: u32, flags: u32, fd: Fd, offset: u64) -> Result<usize> {
-    if offset % PAGE_SIZE as u64 != 0 {
+    if !offset.is_multiple_of(PAGE_SIZE as u64) {
         return Err(Errno::EINVAL.because("the offset is not a multiple of the page size"));
     }
     let prot = prot_from(prot)?;
@@ -97,7 +97,7 @@ pub fn sys_mmap(t: &Thread, addr: usize, len: usize, prot: u32, flags: u32, fd: 
     } else {
         Placement::Hint(addr)
     };
-    if !matches!(placement, Placement::Hint(_)) && addr % PAGE_SIZE != 0 {
+    if !matches!(placement, Placement::Hint(_)) && !addr.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL.because("the address is not a multiple of the page size"));
     }
     let mm = t.mm();
