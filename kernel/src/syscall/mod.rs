@@ -5,7 +5,10 @@
 
 pub mod exec;
 pub mod memory;
+pub mod message;
 pub mod path;
+pub mod socket;
+pub mod sockopt;
 mod table;
 pub mod trace;
 
