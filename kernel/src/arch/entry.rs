@@ -2,7 +2,8 @@
 //!
 //! Entry points
 //! - `flatland_syscall_entry`: as the `syscall` instruction leaves the registers (rcx = return address, r11 = flags), on
-//!   the guest's stack. Patched sites jump here through their stubs; the SIGSYS handler resumes here.
+//!   the guest's stack. The SIGSYS handler resumes here.
+//! - `flatland_patched_entry`: the same, from the stub of a patched site: the flags are still in the flags register.
 //! - `flatland_trap_entry`: a fault or an interruption in guest code. The signal handler has filled in the general
 //!   registers of the frame and resumes here with rsp at the frame.
 //! - `flatland_thread_start`: first run of a thread, from the context switch, with rsp at the frame.
@@ -58,8 +59,8 @@ global_asm!(
     "push r11",
     "push 0x33",
     "push rcx",
-    "push 0",
-    "push 0",
+    "push 1",
+    "4: push 0",
     "push rax",
     "push 0",
     "push rdi",
@@ -83,6 +84,21 @@ global_asm!(
     "mov rdi, rsp",
     "call {syscall}",
     "jmp flatland_exit_to_user",
+    ".p2align 6",
+    ".globl flatland_patched_entry",
+    "flatland_patched_entry:",
+    "mov gs:[{scratch}], rsp",
+    "mov rsp, gs:[{frame_top}]",
+    "push 0x2b",
+    "push qword ptr gs:[{scratch}]",
+    "pushfq",
+    "mov r11, [rsp]",
+    "push 0x33",
+    "push rcx",
+    "push 0",
+    "jmp 4b",
+    ".globl flatland_patched_entry_end",
+    "flatland_patched_entry_end:",
     // ---------------------------------------------------------------- trap
     ".p2align 4",
     ".globl flatland_trap_entry",
@@ -242,6 +258,10 @@ macro_rules! labels {
 labels! {
     /// Where a system call enters.
     syscall_entry = flatland_syscall_entry;
+    /// Where the stub of a patched site enters.
+    patched_entry = flatland_patched_entry;
+    /// End of that entry's own instructions.
+    patched_entry_end = flatland_patched_entry_end;
     /// Where a fault or interruption of guest code enters.
     trap_entry = flatland_trap_entry;
     /// Where a fault of the exit itself goes: the frame still holds everything.

@@ -30,7 +30,8 @@ pub struct TrapFrame {
     /// Nonzero if every register must be restored as it stands (by `iretq`); zero if rcx and r11 may be lost, as the
     /// `syscall` instruction loses them.
     pub full: u64,
-    pub(super) reserved: u64,
+    /// For a system call: nonzero if the instruction trapped, zero if its patched site jumped here.
+    pub trapped: u64,
     pub rip: u64,
     pub cs: u64,
     pub rflags: u64,
@@ -82,7 +83,7 @@ impl TrapFrame {
             fs_base: 0,
             orig_rax: u64::MAX,
             full: 1,
-            reserved: 0,
+            trapped: 0,
             rip: entry,
             cs: USER_CS,
             rflags: FLAG_IF | 2,

@@ -8,6 +8,7 @@ mod entry;
 pub mod frame;
 mod hooks;
 mod memory;
+pub mod stub;
 mod trap;
 pub mod uaccess;
 mod vcpu;

@@ -8,6 +8,7 @@
 use super::entry;
 use super::frame::{FLAG_AC, FLAG_DF, FLAG_TF, FRAME_SIZE, TrapFrame, USER_CS, USER_SS};
 use super::hooks::hooks;
+use super::stub;
 use super::uaccess;
 use super::vcpu::{Vcpu, pending};
 use crate::host::signal::{self, HostContext, HostSigInfo, PREEMPT_SIGNAL};
@@ -73,7 +74,10 @@ fn in_exit_window(rip: u64) -> bool {
     (entry::exit_window_start()..entry::exit_window_end()).contains(&rip)
 }
 
+/// The guest's registers. Inside a stub the call has not begun: the guest is put back to its site, whose jump is the
+/// first thing it will do again.
 fn frame_of(cx: &HostContext) -> TrapFrame {
+    let rip = stub::site_of(cx.rip).unwrap_or(cx.rip);
     TrapFrame {
         r15: cx.r15,
         r14: cx.r14,
@@ -94,7 +98,7 @@ fn frame_of(cx: &HostContext) -> TrapFrame {
         cs: USER_CS,
         rflags: cx.eflags,
         ss: USER_SS,
-        ..TrapFrame::start(cx.rip, cx.rsp)
+        ..TrapFrame::start(rip, cx.rsp)
     }
 }
 
@@ -185,6 +189,14 @@ fn kernel_fault(vcpu: &Vcpu, cx: &mut HostContext, trap: Trap) {
         vcpu.trap.set(trap);
         cx.rip = entry::trap_return();
         cx.rsp = at;
+        return;
+    }
+    if (entry::patched_entry()..entry::patched_entry_end()).contains(&cx.rip) && trap.signal == SIGSEGV {
+        // The guest has changed its GS base: its own fault, at the call that it made.
+        vcpu.load_gs();
+        let mut frame = frame_of(cx);
+        frame.rip = cx.rcx;
+        enter_kernel(vcpu, cx, frame, trap);
         return;
     }
     vcpu.load_host_fs();

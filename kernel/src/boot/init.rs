@@ -4,7 +4,7 @@ use super::BootError;
 use super::cmdline::Options;
 use crate::arch::{Context, Hooks, Trap, TrapFrame};
 use crate::error::Errno;
-use crate::fs::file::{OpenFile, OpenFlags};
+use crate::fs::file::OpenFile;
 use crate::fs::{Actor, FdTable, Resolve};
 use crate::loader::{self, Program, Request};
 use crate::mm::{Access, FaultError, window};
@@ -16,6 +16,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// What Linux tries where `init=` is not given.
 const DEFAULT_INITS: [&str; 4] = ["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"];
@@ -32,7 +33,7 @@ pub(super) fn prepare(o: &Options) -> Result<Arc<Thread>, BootError> {
     };
     let Program { mm, entry, sp, exe, comm } = program;
     let frame = TrapFrame::start(entry as u64, sp as u64);
-    let process = task::new_init_process();
+    let process = task::new_init_process()?;
     process.set_exe(exe);
     let files = Arc::new(FdTable::new());
     open_console(&files)?;
@@ -90,11 +91,19 @@ fn load(o: &Options, path: &str) -> crate::error::Result<Program> {
 
 /// Opens the console as descriptors 0, 1 and 2. A root without /dev/console still has one.
 fn open_console(files: &FdTable) -> Result<(), BootError> {
-    let file: Arc<OpenFile> = crate::tty::open_console(OpenFlags::RDWR)?;
+    let file: Arc<OpenFile> = crate::tty::open_console();
     for _ in 0..3 {
         files.add(file.clone(), false, 3)?;
     }
     Ok(())
+}
+
+/// Whether call sites are patched (`hook=patch`).
+static PATCHING: AtomicBool = AtomicBool::new(false);
+
+/// Turns patching on or off.
+pub(super) fn set_patching(on: bool) {
+    PATCHING.store(on, Ordering::Relaxed);
 }
 
 /// What the entry code calls.
@@ -110,6 +119,9 @@ pub(super) fn hooks() -> Hooks {
 
 fn serve_syscall(frame: &mut TrapFrame) {
     if let Some(t) = sched::current() {
+        if frame.trapped != 0 && PATCHING.load(Ordering::Relaxed) {
+            t.mm().note_trapped_call(frame.rip as usize, frame.orig_rax);
+        }
         syscall::dispatch(t, frame);
     }
 }

@@ -16,11 +16,11 @@ use crate::error::{Errno, Error};
 use crate::fs::hostfs::HostFs;
 use crate::fs::mount::MountFlags;
 use crate::sched::{self, IdlePolicy};
-use crate::{host, klog, mm, net, syscall, time};
+use crate::{host, klog, mm, net, syscall, time, tty};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use cmdline::{Command, Idle, Options, Root};
+use cmdline::{Command, Hook, Idle, Options, Root};
 use core::fmt;
 use std::{eprintln, print};
 
@@ -84,6 +84,7 @@ fn boot(o: &Options) -> Result<i32, BootError> {
     syscall::trace::set_enabled(o.trace.syscalls);
     arch::cpu::check_required()?;
     host::text::record()?;
+    host::raise_descriptor_limit();
     time::clock::start();
     time::since_boot();
     panic::install();
@@ -96,8 +97,10 @@ fn boot(o: &Options) -> Result<i32, BootError> {
         Idle::Spin(d) => IdlePolicy::Spin(d),
         Idle::Sleep => IdlePolicy::Sleep,
     });
+    init::set_patching(o.hook == Hook::Patch);
     arch::set_hooks(init::hooks());
     let thread = init::prepare(o)?;
+    tty::register_poller()?;
     time::clock::start();
     arch::start_vcpu(0).map_err(|e| BootError::new(format!("the host refuses a seccomp filter: {e}")))?;
     host::start_preemption_timer()?;
@@ -105,6 +108,7 @@ fn boot(o: &Options) -> Result<i32, BootError> {
     sched::spawn(&thread);
     drop(thread);
     sched::idle_loop();
+    host::console::restore();
     let status = host::stop_status().unwrap_or(0);
     klog!(Info, "machine stops with status {status}");
     Ok(status)

@@ -175,11 +175,12 @@ impl Dentry {
             Some(_) => {}
             None => children.generation += 1,
         }
-        if let Some(there) = children.by_name.get(name).and_then(Weak::upgrade) {
-            if generation.is_some() && there.inode.id() == child.inode.id() {
-                drop(children);
-                return Some(there);
-            }
+        if let Some(there) = children.by_name.get(name).and_then(Weak::upgrade)
+            && generation.is_some()
+            && there.inode.id() == child.inode.id()
+        {
+            drop(children);
+            return Some(there);
         }
         if children.by_name.len() >= children.sweep_at {
             children.by_name.retain(|_, d| d.strong_count() > 0);
@@ -285,6 +286,11 @@ impl Path {
     /// The place of an object that is in no tree (see [`Dentry::detached`]).
     pub fn detached(inode: Arc<dyn Inode>, name: &[u8]) -> Self {
         Path { mount: super::mount::internal().clone(), dentry: Dentry::detached(inode, name) }
+    }
+
+    /// The mount of all objects that are in no tree.
+    pub fn detached_mount() -> &'static Arc<Mount> {
+        super::mount::internal()
     }
 
     /// The mount.

@@ -1,6 +1,6 @@
 //! devtmpfs: the device nodes that a machine has from the start.
 
-use super::inode::{DeviceNumber, Inode, NewInode, NewKind};
+use super::inode::{DeviceNumber, FileSystem, NewInode, NewKind};
 use super::tmpfs::TmpFs;
 use crate::error::Result;
 use crate::task::{Gid, Uid};
@@ -31,7 +31,7 @@ const LINKS: &[(&[u8], &[u8])] = &[
 /// A file system with the nodes in it.
 pub fn new() -> Result<Arc<TmpFs>> {
     let fs = TmpFs::new("devtmpfs", LIMIT, 0o755);
-    let root = super::inode::FileSystem::root(&*fs);
+    let root = fs.root();
     let make = |name: &[u8], kind: NewKind<'_>, mode: u32| {
         root.create(name, &NewInode { kind, mode, uid: Uid(0), gid: Gid(0) }).map(drop)
     };

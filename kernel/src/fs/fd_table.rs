@@ -64,6 +64,12 @@ impl fmt::Debug for FdTable {
     }
 }
 
+impl Drop for FdTable {
+    fn drop(&mut self) {
+        super::locks::table_dropped(self);
+    }
+}
+
 impl Default for FdTable {
     fn default() -> Self {
         Self::new()

@@ -186,6 +186,12 @@ pub struct OpenFile {
     path: Option<super::Path>,
 }
 
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        super::locks::description_dropped(self);
+    }
+}
+
 impl OpenFile {
     /// A description of a file that has no name in any tree: a pipe, a socket, an eventfd.
     pub fn anonymous(ops: Arc<dyn FileOps>, flags: OpenFlags) -> Arc<Self> {

@@ -141,10 +141,11 @@ pub fn write_seekable(file: &OpenFile, src: &mut IovSource<'_>, offset: Option<u
     let mut at = file.offset();
     let n = file.ops().write(file, src, Some(*at))?;
     *at += n as u64;
-    if n > 0 && file.flags().contains(OpenFlags::APPEND) {
-        if let Some(inode) = file.inode() {
-            *at = inode.metadata()?.size;
-        }
+    if n > 0
+        && file.flags().contains(OpenFlags::APPEND)
+        && let Some(inode) = file.inode()
+    {
+        *at = inode.metadata()?.size;
     }
     Ok(n)
 }

@@ -17,6 +17,7 @@ pub mod file;
 pub mod hostfs;
 pub mod inode;
 pub mod io;
+pub mod locks;
 pub mod lookup;
 pub mod mount;
 pub mod names;

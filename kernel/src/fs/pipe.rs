@@ -76,10 +76,10 @@ impl Ring {
                 done += n;
                 self.bytes += n;
             }
-            if page.start == page.end {
-                if let Some(p) = self.pages.pop_back() {
-                    self.spare = Some(p.bytes);
-                }
+            if page.start == page.end
+                && let Some(p) = self.pages.pop_back()
+            {
+                self.spare = Some(p.bytes);
             }
             match step {
                 Ok(_) => {}

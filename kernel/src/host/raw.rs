@@ -22,6 +22,7 @@ pub unsafe fn syscall(nr: u32, args: [usize; 6]) -> Result<usize, Errno> {
 
 /// Ends the host process at once. The host takes the machine's devices with it.
 pub fn exit_now(status: i32) -> ! {
+    super::console::restore();
     loop {
         // SAFETY: exit_group takes no pointers and does not return.
         let _ = unsafe { syscall(linux_raw_sys::general::__NR_exit_group, [status as usize, 0, 0, 0, 0, 0]) };

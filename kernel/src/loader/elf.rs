@@ -96,7 +96,8 @@ impl Headers {
     /// Reads and checks the headers of `file`.
     pub fn read(file: &OpenFile) -> Result<Self> {
         let mut ehdr = [0u8; EHDR_SIZE];
-        read_exact(file, &mut ehdr, 0)?;
+        // A file too short for a header shows zeros in its place: not an ELF file, rather than one cut short.
+        read_at(file, &mut ehdr, 0)?;
         let count = Self::check(&ehdr)?;
         let mut phdrs = alloc::vec![0u8; count * PHDR_SIZE];
         read_exact(file, &mut phdrs, u64_at(&ehdr, 32))?;

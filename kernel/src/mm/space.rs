@@ -8,12 +8,13 @@
 //! Locks: the list, rank `Mm`; the window's lock is taken inside it. No guest memory is touched under it except pages
 //! that were just populated.
 
+use super::sites::Sites;
 use super::vm_area::{Backing, FileBacking, VmArea, VmFlags};
 use super::window::{Zone, window};
 use crate::abi::PAGE_SIZE;
 use crate::error::{Errno, Result};
 use crate::host::Prot;
-use crate::sync::{Rank, SpinLock};
+use crate::sync::{Rank, SpinGuard, SpinLock};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -118,12 +119,12 @@ pub struct ProgramLayout {
 }
 
 #[derive(Default)]
-struct Areas {
+pub(super) struct Areas {
     by_start: BTreeMap<usize, VmArea>,
 }
 
 impl Areas {
-    fn find(&self, addr: usize) -> Option<&VmArea> {
+    pub(super) fn find(&self, addr: usize) -> Option<&VmArea> {
         self.by_start.range(..=addr).next_back().map(|(_, a)| a).filter(|a| addr < a.end)
     }
 
@@ -200,8 +201,9 @@ impl Areas {
 }
 
 #[derive(Default)]
-struct Inner {
-    areas: Areas,
+pub(super) struct Inner {
+    pub(super) areas: Areas,
+    pub(super) sites: Sites,
     program_break: Break,
     layout: ProgramLayout,
     auxv: Vec<u64>,
@@ -236,6 +238,11 @@ impl Mm {
         if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.release_all();
         }
+    }
+
+    /// The mappings, locked.
+    pub(super) fn lock_inner(&self) -> SpinGuard<'_, Inner> {
+        self.inner.lock()
     }
 
     fn release_all(&self) {
@@ -283,6 +290,7 @@ impl Mm {
     /// Unmaps whatever lies in the range (munmap(2)).
     pub fn unmap(&self, range: Range<usize>) -> Result<()> {
         let mut inner = self.inner.lock();
+        inner.sites.forget(&range);
         for part in inner.areas.carve(&range) {
             release(&part);
             window().give_back(part.range());
@@ -546,7 +554,7 @@ impl Drop for Mm {
 fn release(area: &VmArea) {
     let done = match &area.backing {
         Backing::Anonymous => window().discard(area.range()).map(|_| ()),
-        Backing::File(_) => window().unmap_file(area.range()),
+        Backing::File(_) => window().unmap_file(area.range()).and_then(|()| window().discard_stubs(area.range())),
     };
     if let Err(e) = done {
         crate::klog!(Error, "guest memory {:#x}-{:#x} cannot be released: {e}", area.start, area.end);

@@ -263,6 +263,24 @@ impl Window {
         Ok(freed)
     }
 
+    /// Whether stubs for code at `addr` have a place.
+    pub fn has_stub_page(&self, addr: usize) -> bool {
+        self.contains(addr, 1) && self.zone_of(addr) == Zone::Image
+    }
+
+    /// Whether `addr` lies where stubs are: the second gigabyte of each pair in the image zone.
+    pub fn is_stub_address(&self, addr: usize) -> bool {
+        self.has_stub_page(addr) && (addr - self.base()) & STUB_DISTANCE != 0
+    }
+
+    /// Takes the stubs of code in the range away.
+    pub fn discard_stubs(&self, range: Range<usize>) -> Result<()> {
+        if !self.has_stub_page(range.start) {
+            return Ok(());
+        }
+        self.discard(range.start + STUB_DISTANCE..range.end + STUB_DISTANCE).map(drop)
+    }
+
     /// Maps a host file over a range that has no memory of its own.
     pub fn map_file(&self, range: Range<usize>, prot: Prot, file: &HostFd, offset: u64, shared: bool) -> Result<()> {
         let _state = self.state.lock();

@@ -98,7 +98,7 @@ pub fn next_interruption(now: Instant) -> Option<Instant> {
 
 /// The vCPU's idle loop; runs on the host's own stack. Returns when the machine has been told to stop.
 pub fn idle_loop() {
-    let fds: Vec<i32> = pollers().flat_map(|p| p.host_fds()).collect();
+    let mut fds: Vec<i32> = Vec::new();
     while !host::is_stopping() {
         if run_queue::has_waiting() {
             run_queue::schedule();
@@ -120,6 +120,8 @@ pub fn idle_loop() {
             continue;
         }
         let deadline = pollers().filter_map(|p| p.deadline()).chain(timer::next_deadline()).min();
+        fds.clear();
+        fds.extend(pollers().flat_map(|p| p.host_fds()));
         match host::wait_for_events(&fds, deadline) {
             WakeUp::Events | WakeUp::TimedOut | WakeUp::Interrupted => {}
         }

@@ -1,5 +1,6 @@
 //! execve(2), execveat(2).
 
+use super::at::NameAt;
 use crate::abi::general::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW};
 use crate::error::{Errno, Result};
 use crate::fs::Resolve;
@@ -64,7 +65,7 @@ fn execute(
     if flags & !(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) != 0 {
         return Err(Errno::EINVAL.because("unknown flags"));
     }
-    let name = path.read_path()?;
+    let NameAt { base, name } = NameAt::read(t, dir, path)?;
     let mut resolve = Resolve::empty();
     resolve.set(Resolve::EMPTY_PATH, flags & AT_EMPTY_PATH != 0);
     resolve.set(Resolve::NO_FOLLOW, flags & AT_SYMLINK_NOFOLLOW != 0);
@@ -74,7 +75,6 @@ fn execute(
         // As Linux since 5.18: a program never sees argc == 0.
         argv.push(Vec::new());
     }
-    let base = super::path::base_of(t, dir, &name)?;
     let shown = match (dir == Fd::CWD || name.starts_with(b"/"), name.is_empty()) {
         (true, _) => name.clone(),
         (false, true) => format!("/dev/fd/{dir}").into_bytes(),

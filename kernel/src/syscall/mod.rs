@@ -3,12 +3,25 @@
 //! A handler `sys_x(t, args…)` decodes and checks what the guest said; `do_x` acts on typed values. The entry is
 //! [`dispatch`], on the thread's kernel stack with the host's FS: number → table → handler → result into rax.
 
+pub(crate) mod at;
+pub mod attributes;
+pub mod credentials;
+pub mod descriptor;
+pub mod directory;
 pub mod exec;
+pub mod futex;
 pub mod memory;
 pub mod message;
-pub mod path;
+pub mod misc;
+pub mod names;
+pub mod open;
+pub mod prctl;
+pub mod process;
+pub mod rw;
+pub mod signal;
 pub mod socket;
 pub mod sockopt;
+pub mod stat;
 mod table;
 pub mod trace;
 
@@ -242,6 +255,10 @@ pub fn dispatch(t: &Thread, frame: &mut TrapFrame) {
     }
     let value = match result {
         Ok(value) => value as u64,
+        Err(e) if e.errno().is_restart() => {
+            crate::signal::resolve_restart(t);
+            (-i64::from(e.errno().raw())) as u64
+        }
         Err(e) => (-i64::from(e.errno().raw())) as u64,
     };
     t.context.with_frame(|f| {

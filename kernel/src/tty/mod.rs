@@ -1,16 +1,15 @@
-use crate::error::*;
-use crate::fs::file::*;
-use crate::mm::IovSource;
-use ::alloc::sync::Arc;
-struct C;
-impl FileOps for C {
-    fn write(&self, _: &OpenFile, src: &mut IovSource<'_>, _: Option<u64>) -> Result<usize> {
-        let mut b = [0u8; 512];
-        let n = src.take(&mut b)?;
-        crate::host::write_stderr(&b[..n]);
-        Ok(n)
-    }
-}
-pub fn open_console(f: OpenFlags) -> Result<Arc<OpenFile>> {
-    Ok(OpenFile::anonymous(Arc::new(C), f))
-}
+//! Terminals (termios(3), ioctl_tty(2)).
+//!
+//! A [`Tty`] is a line discipline ([`discipline`]) between a device, which brings input bytes and takes output bytes,
+//! and the programs that have the terminal open. Input goes `receive` → discipline → queue → read(2); output goes
+//! write(2) → discipline → device; echo takes the same way. The discipline is pure: it is given bytes and returns what
+//! is to be queued, echoed and signalled, and the terminal acts on that after its lock is free.
+
+pub mod console;
+mod device;
+mod discipline;
+mod job_control;
+
+pub use console::{console, open_console, register_poller};
+pub use device::{Tty, TtyDevice};
+pub use job_control::{leader_exited, opened, set_init_session};
