@@ -16,7 +16,7 @@ use crate::error::{Errno, Error};
 use crate::fs::hostfs::HostFs;
 use crate::fs::mount::MountFlags;
 use crate::sched::{self, IdlePolicy};
-use crate::{host, klog, mm, syscall, time, tty};
+use crate::{host, klog, mm, net, syscall, time, tty};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -92,6 +92,7 @@ fn boot(o: &Options) -> Result<i32, BootError> {
     mm::window::init(o.mem).map_err(|e| BootError::new(format!("mem={}: {e}", o.mem)))?;
     time::vdso::init()?;
     mount_root(o)?;
+    set_up_network(o)?;
     sched::set_idle_policy(match o.idle {
         Idle::Spin(d) => IdlePolicy::Spin(d),
         Idle::Sleep => IdlePolicy::Sleep,
@@ -111,6 +112,18 @@ fn boot(o: &Options) -> Result<i32, BootError> {
     let status = host::stop_status().unwrap_or(0);
     klog!(Info, "machine stops with status {status}");
     Ok(status)
+}
+
+/// Opens the devices and configures their interfaces.
+fn set_up_network(o: &Options) -> Result<(), BootError> {
+    let address = |c: &ip_option::IpConfig| net::config::InterfaceConfig {
+        address: c.client,
+        prefix: c.prefix,
+        gateway: c.gateway,
+        device: c.device.clone(),
+    };
+    let addresses: Vec<_> = o.ip.iter().map(address).collect();
+    net::config::init(&o.devices, &addresses).map_err(|e| BootError::new(e.to_string()))
 }
 
 fn mount_root(o: &Options) -> Result<(), BootError> {
