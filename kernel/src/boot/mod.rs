@@ -123,6 +123,9 @@ fn set_up_network(o: &Options) -> Result<(), BootError> {
         device: c.device.clone(),
     };
     let addresses: Vec<_> = o.ip.iter().map(address).collect();
+    if let Some(name) = o.ip.iter().find_map(|c| c.hostname.as_deref()) {
+        syscall::misc::set_hostname(name.as_bytes());
+    }
     net::config::init(&o.devices, &addresses).map_err(|e| BootError::new(e.to_string()))
 }
 
