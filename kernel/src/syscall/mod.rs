@@ -18,11 +18,14 @@ pub mod open;
 pub mod prctl;
 pub mod process;
 pub mod rw;
+pub mod sched;
 pub mod signal;
 pub mod socket;
 pub mod sockopt;
 pub mod stat;
 mod table;
+pub mod time;
+pub mod timer;
 pub mod trace;
 
 pub use table::SYSCALLS;
