@@ -10,7 +10,7 @@ use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU8, Ordering};
 
 /// Bytes of log that are kept.
-const RING_BYTES: usize = 128 * 1024;
+pub const RING_BYTES: usize = 128 * 1024;
 
 /// How urgent a line is (syslog(2)).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -20,6 +20,7 @@ pub mod error;
 pub mod fs;
 #[allow(unsafe_code)]
 pub mod host;
+pub mod ipc;
 pub mod klog;
 pub mod loader;
 pub mod mm;

@@ -177,6 +177,9 @@ global_asm!(
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
     #[test]
     fn copies_of_every_small_length_and_overlap() {
         for n in (0..600).chain([4096, 5000]) {

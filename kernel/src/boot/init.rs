@@ -33,7 +33,7 @@ pub(super) fn prepare(o: &Options) -> Result<Arc<Thread>, BootError> {
     };
     let Program { mm, entry, sp, exe, comm } = program;
     let frame = TrapFrame::start(entry as u64, sp as u64);
-    let process = task::new_init_process();
+    let process = task::new_init_process()?;
     process.set_exe(exe);
     let files = Arc::new(FdTable::new());
     open_console(&files)?;

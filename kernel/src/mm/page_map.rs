@@ -72,6 +72,7 @@ impl PageMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     #[test]
     fn runs_and_counts() {

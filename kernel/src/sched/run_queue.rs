@@ -104,6 +104,16 @@ pub fn current() -> Option<&'static Thread> {
     CURRENT.get()
 }
 
+/// Time that a thread has spent on vCPUs, up to now.
+pub fn cpu_time(thread: &Thread) -> Duration {
+    let mut total = thread.entity.run_time();
+    if current().is_some_and(|c| core::ptr::eq(c, thread)) {
+        let since = RUN_QUEUE.lock().slice_started;
+        total += time::now().saturating_since(since);
+    }
+    total
+}
+
 /// Makes a new thread runnable for the first time.
 pub fn spawn(thread: &Arc<Thread>) {
     wake(thread);

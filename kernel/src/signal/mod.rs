@@ -1,39 +1,49 @@
-//! Signals.
+//! Signals (signal(7)).
+//!
+//! Theory of operation. A signal is sent (`send`) to a thread's private queue or a process's shared one and marks a
+//! thread as having something pending. A marked thread leaves its interruptible wait, and looks at its queues on its way
+//! to the guest ([`deliver`]): a signal is ignored, stops or ends the process, or gets a frame on the guest's stack
+//! (`frame`) so that the guest continues in its handler, and rt_sigreturn(2) restores what the frame holds. Only the
+//! thread itself takes from its queues, changes its mask or its registers.
+//!
+//! Locks. The lock of the action table ([`SigHand`]) orders sending, taking, and changes of masks and actions; queues
+//! have short locks of their own below it. Waking and telling parents happens after it is released.
+//!
+//! Ends. A thread never ends inside a handler or in here, because kernel stacks do not unwind: it is marked
+//! (`ask_to_end`), returns, and `task::end_if_asked` ends it on the way out.
 
-/// A thread's part.
-#[derive(Debug)]
-pub struct ThreadSignals;
+mod action;
+mod altstack;
+mod deliver;
+mod fault;
+mod frame;
+mod info;
+mod mask;
+mod number;
+mod queue;
+pub mod restart;
+mod send;
+mod signalfd;
+mod state;
+mod stop;
 
-impl ThreadSignals {
-    pub(crate) fn new(_blocked: u64) -> Self {
-        ThreadSignals
-    }
-    pub(crate) fn is_pending(&self) -> bool {
-        false
-    }
-}
-
-/// A process's part.
-#[derive(Debug)]
-pub struct ProcessSignals;
-
-/// Sends SIGPIPE to the thread.
-pub fn raise_sigpipe(_t: &crate::task::Thread) {}
-pub fn out_of_memory(_t: &crate::task::Thread) {
-    panic!("oom")
-}
-pub fn force_segv(t: &crate::task::Thread, _d: bool, tr: &crate::arch::Trap) {
-    t.context.with_frame(|f| panic!("segv {tr:x?} {f:x?}"))
-}
-pub fn force_trap(t: &crate::task::Thread, tr: &crate::arch::Trap) {
-    t.context.with_frame(|f| panic!("trap {tr:x?} {f:x?}"))
-}
-pub fn deliver(_t: &crate::task::Thread, _f: &mut crate::arch::TrapFrame) {}
-
-/// Sends a signal to a process group.
-pub fn send_to_group(_group: crate::task::Pid, _signal: u8) {}
-
-/// Whether the thread ignores or blocks a signal.
-pub fn ignores(_t: &crate::task::Thread, _signal: u8) -> bool {
-    false
-}
+pub use action::{ActionFlags, SIG_DFL, SIG_IGN, SigAction, SigHand};
+pub use altstack::{AltStack, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, StackT};
+pub use deliver::deliver;
+pub use fault::{force_fault, force_segv, force_trap, out_of_memory};
+pub(crate) use frame::restore;
+pub use frame::{FpxSwBytes, RtSigFrame, SigContext, max_frame_size};
+pub use info::{
+    CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SI_KERNEL, SI_QUEUE, SI_TIMER, SI_TKILL, SI_USER, SigInfo,
+    sender,
+};
+pub use mask::{SIGSET_SIZE, TemporaryMask};
+pub use number::{DefaultAction, SIGNALS, SigSet, Signal};
+pub use queue::{Queue, Rejected};
+pub use restart::RestartBlock;
+pub(crate) use send::{ask_to_end, discard_ignored, resolve_restart};
+pub use send::{
+    check_permission, ignores, raise_sigpipe, send_to_group, send_to_process, send_to_thread, set_blocked, wait_for,
+};
+pub use signalfd::{SignalFd, SignalfdSiginfo};
+pub use state::{ProcessSignals, ThreadSignals};

@@ -5,14 +5,19 @@
 
 pub(crate) mod at;
 pub mod attributes;
+pub mod credentials;
 pub mod descriptor;
 pub mod directory;
 pub mod exec;
+pub mod futex;
 pub mod memory;
+pub mod misc;
 pub mod names;
 pub mod open;
-pub mod placeholder;
+pub mod prctl;
+pub mod process;
 pub mod rw;
+pub mod signal;
 pub mod stat;
 mod table;
 pub mod trace;
@@ -247,6 +252,10 @@ pub fn dispatch(t: &Thread, frame: &mut TrapFrame) {
     }
     let value = match result {
         Ok(value) => value as u64,
+        Err(e) if e.errno().is_restart() => {
+            crate::signal::resolve_restart(t);
+            (-i64::from(e.errno().raw())) as u64
+        }
         Err(e) => (-i64::from(e.errno().raw())) as u64,
     };
     t.context.with_frame(|f| {

@@ -16,18 +16,29 @@ pub enum Capability {
     Kill = 5,
     Setgid = 6,
     Setuid = 7,
+    Setpcap = 8,
     NetBindService = 10,
     NetAdmin = 12,
     NetRaw = 13,
     SysChroot = 18,
     SysPtrace = 19,
+    SysPacct = 20,
     SysAdmin = 21,
     SysBoot = 22,
     SysNice = 23,
     SysResource = 24,
     SysTime = 25,
+    SysTtyConfig = 26,
     Mknod = 27,
+    Syslog = 34,
 }
+
+/// Securebit: user id changes do not touch capabilities.
+pub const SECBIT_NO_SETUID_FIXUP: u32 = 1 << 2;
+/// Securebit: capabilities survive a change away from user 0 (PR_SET_KEEPCAPS).
+pub const SECBIT_KEEP_CAPS: u32 = 1 << 4;
+/// CAP_CHOWN, _DAC_OVERRIDE, _DAC_READ_SEARCH, _FOWNER, _FSETID, _LINUX_IMMUTABLE, _MKNOD, _MAC_OVERRIDE.
+const FILE_CAPABILITIES: u64 = 0x1f | 1 << 9 | 1 << 27 | 1 << 32;
 
 /// The capabilities that Linux 6.x defines, all set.
 pub const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
@@ -50,6 +61,10 @@ pub struct Credentials {
     pub inheritable: u64,
     pub bounding: u64,
     pub ambient: u64,
+    /// SECBIT_* (capabilities(7)); bit 4 is PR_SET_KEEPCAPS.
+    pub securebits: u32,
+    /// PR_SET_NO_NEW_PRIVS: execve(2) grants nothing.
+    pub no_new_privs: bool,
 }
 
 impl Credentials {
@@ -70,6 +85,41 @@ impl Credentials {
             inheritable: 0,
             bounding: ALL_CAPABILITIES,
             ambient: 0,
+            securebits: 0,
+            no_new_privs: false,
+        }
+    }
+
+    /// Adjusts the capabilities after the user ids changed from `old` (capabilities(7), "Effect of user ID changes").
+    pub fn user_ids_changed(&mut self, old: &Credentials) {
+        let had_root = [old.ruid, old.euid, old.suid].contains(&Uid(0));
+        let has_root = [self.ruid, self.euid, self.suid].contains(&Uid(0));
+        if self.securebits & SECBIT_NO_SETUID_FIXUP == 0 {
+            if had_root && !has_root {
+                if self.securebits & SECBIT_KEEP_CAPS == 0 {
+                    self.permitted = 0;
+                    self.effective = 0;
+                }
+                self.ambient = 0;
+            }
+            if old.euid == Uid(0) && self.euid != Uid(0) {
+                self.effective = 0;
+            }
+            if old.euid != Uid(0) && self.euid == Uid(0) {
+                self.effective = self.permitted;
+            }
+        }
+    }
+
+    /// Adjusts the file capabilities after the file-system user changed from `old` (capabilities(7)).
+    pub fn fsuid_changed(&mut self, old: Uid) {
+        if self.securebits & SECBIT_NO_SETUID_FIXUP == 0 {
+            if old == Uid(0) && self.fsuid != Uid(0) {
+                self.effective &= !FILE_CAPABILITIES;
+            }
+            if old != Uid(0) && self.fsuid == Uid(0) {
+                self.effective |= self.permitted & FILE_CAPABILITIES;
+            }
         }
     }
 
@@ -81,5 +131,38 @@ impl Credentials {
     /// Whether the file-system group or a supplementary group is `gid`.
     pub fn in_group(&self, gid: Gid) -> bool {
         self.fsgid == gid || self.groups.contains(&gid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaving_root_drops_capabilities_unless_kept() {
+        let root = Credentials::root();
+        let mut user = root.clone();
+        (user.ruid, user.euid, user.suid) = (Uid(1000), Uid(1000), Uid(1000));
+        user.user_ids_changed(&root);
+        assert_eq!((user.permitted, user.effective), (0, 0));
+        let mut keeper = root.clone();
+        keeper.securebits = SECBIT_KEEP_CAPS;
+        let before = keeper.clone();
+        (keeper.ruid, keeper.euid, keeper.suid) = (Uid(1000), Uid(1000), Uid(1000));
+        keeper.user_ids_changed(&before);
+        assert_eq!((keeper.permitted, keeper.effective), (ALL_CAPABILITIES, 0));
+    }
+
+    #[test]
+    fn a_temporary_change_of_the_effective_user_keeps_the_permitted_set() {
+        let root = Credentials::root();
+        let mut user = root.clone();
+        user.euid = Uid(1000);
+        user.user_ids_changed(&root);
+        assert_eq!((user.permitted, user.effective), (ALL_CAPABILITIES, 0));
+        let mut back = user.clone();
+        back.euid = Uid(0);
+        back.user_ids_changed(&user);
+        assert_eq!(back.effective, ALL_CAPABILITIES);
     }
 }

@@ -1,29 +1,36 @@
 //! Threads and processes: their making, their ends, and who they act as.
+//!
+//! `clone` makes them, `exit` ends them, `wait` reports the end, `table` knows them all and guards the links between
+//! them. Everything that a thread may share with others by clone(2) stands in slots of [`Thread`].
 
+mod attributes;
+mod clone;
 mod credentials;
+mod exec;
+mod exit;
+mod id_space;
 mod ids;
+pub mod pidfd;
 mod process;
 mod rlimit;
+mod table;
 mod thread;
+mod wait;
 
-pub use credentials::{ALL_CAPABILITIES, Capability, Credentials};
+pub use attributes::{Attributes, DEFAULT_TIMER_SLACK, policy};
+pub use clone::{CloneFlags, CloneRequest, do_clone, new_init_process};
+pub use credentials::{ALL_CAPABILITIES, Capability, Credentials, SECBIT_KEEP_CAPS, SECBIT_NO_SETUID_FIXUP};
+pub use exec::{exec_done, kill_other_threads};
+pub use exit::end_if_asked;
+pub(crate) use exit::notify_parent_of_change;
+pub use id_space::PID_MAX;
 pub use ids::{Fd, Gid, Pid, Tid, Uid};
+pub(crate) use process::StateChange;
 pub use process::{CpuTimes, ExitStatus, Process};
 pub use rlimit::{INFINITY, RESOURCES, Resource, Rlimits};
-pub use thread::{COMM_LEN, Thread, ThreadParts};
-pub fn new_init_process() -> alloc::sync::Arc<Process> {
-    Process::new(Pid(1), alloc::sync::Weak::new(), Pid(1), Pid(1), 0, crate::signal::ProcessSignals, Rlimits::default())
-}
-pub fn register(t: &alloc::sync::Arc<Thread>) {
-    t.process().family.lock().threads.push(t.clone());
-}
-pub fn end_if_asked(_t: &Thread) {}
-pub fn kill_other_threads(_t: &Thread) -> crate::error::Result<()> {
-    Ok(())
-}
-pub fn exec_done(_t: &Thread) {}
-
-/// The session of a process group; `None` if there is no such group.
-pub fn session_of_group(_group: Pid) -> Option<Pid> {
-    None
-}
+pub use table::{
+    INIT, all_processes, counts, find_process, find_thread, is_orphaned_group, new_session, processes_of_group,
+    register, session_of_group, set_process_group,
+};
+pub use thread::{COMM_LEN, Completion, Thread, ThreadParts};
+pub use wait::{Found, WaitFor, WaitOptions, do_wait};

@@ -1,8 +1,9 @@
 //! A process: threads that share a number, signal actions, limits and children.
 
+use super::credentials::Credentials;
 use super::ids::{Pid, Tid};
 use super::rlimit::Rlimits;
-use super::thread::Thread;
+use super::thread::{COMM_LEN, Thread};
 use crate::fs::Path;
 use crate::sched::WaitQueue;
 use crate::signal::ProcessSignals;
@@ -10,6 +11,7 @@ use crate::sync::{Rank, SpinLock};
 use crate::time::{Duration, Instant};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// How a process ended, or what wait(2) may hear of it meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +66,10 @@ pub(crate) struct Family {
     pub exec_survivor: Option<Tid>,
     /// Set when the last thread is gone: a zombie.
     pub exited: Option<ExitStatus>,
+    /// How the first thread ended, if it ended before the others.
+    pub leader_status: Option<ExitStatus>,
+    /// What `/proc` and kill(2) still ask of a zombie: its last thread's name and identity.
+    pub remains: Option<([u8; COMM_LEN], Arc<Credentials>)>,
     /// The signal to send to the parent at the end; 0 for none.
     pub exit_signal: u8,
     /// Whether it has called execve(2) since it was made (setpgid(2) asks).
@@ -94,11 +100,15 @@ pub struct Process {
     exe: SpinLock<Option<Path>>,
     /// Where parents wait for children's changes.
     pub(crate) child_events: Arc<WaitQueue>,
-    /// Where a vfork(2) parent, and execve(2) waiting for its sibling threads, wait.
+    /// Where execve(2) waits for its sibling threads to end.
     pub(crate) milestones: Arc<WaitQueue>,
     /// Where pidfds wait for the end.
     pub(crate) exit_event: Arc<WaitQueue>,
     started: Instant,
+    /// PR_SET_CHILD_SUBREAPER.
+    subreaper: AtomicBool,
+    /// PR_SET_DUMPABLE.
+    dumpable: AtomicU8,
 }
 
 impl Process {
@@ -125,6 +135,8 @@ impl Process {
                     ending: None,
                     exec_survivor: None,
                     exited: None,
+                    leader_status: None,
+                    remains: None,
                     exit_signal,
                     has_execed: false,
                     stopped: None,
@@ -140,6 +152,8 @@ impl Process {
             milestones: Arc::new(WaitQueue::new()),
             exit_event: Arc::new(WaitQueue::new()),
             started: crate::time::now(),
+            subreaper: AtomicBool::new(false),
+            dumpable: AtomicU8::new(1),
         })
     }
 
@@ -202,5 +216,74 @@ impl Process {
     /// Whether it is stopped by job control.
     pub fn is_stopped(&self) -> bool {
         self.family.lock().stopped.is_some()
+    }
+
+    /// Who it acts as: its first thread's identity, or its last one's if it is a zombie.
+    pub fn credentials(&self) -> Option<Arc<Credentials>> {
+        let f = self.family.lock();
+        let first = f.threads.first().cloned();
+        let remains = f.remains.as_ref().map(|r| r.1.clone());
+        drop(f);
+        first.map(|t| t.credentials()).or(remains)
+    }
+
+    /// Its name, padded with NULs.
+    pub fn comm(&self) -> [u8; COMM_LEN] {
+        let f = self.family.lock();
+        let first = f.threads.first().cloned();
+        let remains = f.remains.as_ref().map(|r| r.0);
+        drop(f);
+        first.map(|t| t.comm()).or(remains).unwrap_or_default()
+    }
+
+    /// Whether orphaned descendants become its children (PR_SET_CHILD_SUBREAPER).
+    pub fn is_subreaper(&self) -> bool {
+        self.subreaper.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether orphaned descendants become its children.
+    pub fn set_subreaper(&self, yes: bool) {
+        self.subreaper.store(yes, Ordering::Relaxed);
+    }
+
+    /// PR_GET_DUMPABLE.
+    pub fn dumpable(&self) -> u8 {
+        self.dumpable.load(Ordering::Relaxed)
+    }
+
+    /// PR_SET_DUMPABLE.
+    pub fn set_dumpable(&self, value: u8) {
+        self.dumpable.store(value, Ordering::Relaxed);
+    }
+
+    /// CPU time of its threads so far, ended ones included.
+    pub fn cpu_times(&self) -> CpuTimes {
+        let (mut total, threads) = {
+            let f = self.family.lock();
+            (f.ended_threads, f.threads.clone())
+        };
+        for t in &threads {
+            total += t.cpu_times();
+        }
+        total
+    }
+
+    /// CPU time of the children that were waited for, and of theirs.
+    pub fn children_cpu_times(&self) -> CpuTimes {
+        self.family.lock().waited_children
+    }
+
+    /// Asks all threads to end. The first status stands (exit_group(2), fatal signals).
+    pub(crate) fn begin_exit(&self, status: ExitStatus) {
+        let threads = {
+            let mut f = self.family.lock();
+            if f.ending.is_none() && f.exited.is_none() {
+                f.ending = Some(status);
+            }
+            f.threads.clone()
+        };
+        for t in &threads {
+            crate::signal::ask_to_end(t);
+        }
     }
 }

@@ -4,16 +4,17 @@
 //! context, address space, credentials. Unsharing replaces the slot's content. Slots are read through a short lock and
 //! the `Arc` is cloned out, so that no lock is held while the object is used.
 
+use super::attributes::Attributes;
 use super::credentials::Credentials;
 use super::ids::Tid;
-use super::process::Process;
+use super::process::{CpuTimes, Process};
 use crate::arch;
 use crate::fs::{FdTable, FsContext};
 use crate::mm::Mm;
-use crate::sched;
+use crate::sched::{self, WaitQueue};
 use crate::sync::{Rank, SpinLock};
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicUsize, Ordering};
 
 /// Bytes in a thread's name with its NUL (prctl(2), PR_SET_NAME).
 pub const COMM_LEN: usize = 16;
@@ -42,10 +43,33 @@ pub struct ThreadParts {
     pub context: arch::Context,
 }
 
+/// Something that happens once, and that one thread waits for.
+#[derive(Default)]
+pub struct Completion {
+    done: AtomicBool,
+    queue: WaitQueue,
+}
+
+impl Completion {
+    /// It has happened.
+    pub fn complete(&self) {
+        self.done.store(true, Ordering::SeqCst);
+        self.queue.wake(crate::fs::poll::PollEvents::all());
+    }
+
+    /// Sleeps until it has happened or the thread is asked to end; returns whether it has.
+    pub fn wait_killable(&self, thread: &Thread) -> bool {
+        self.queue.wait_uninterruptible(&thread.arc(), || {
+            (self.done.load(Ordering::SeqCst) || thread.signals.is_ending()).then_some(())
+        });
+        self.done.load(Ordering::SeqCst)
+    }
+}
+
 /// A guest thread.
 pub struct Thread {
     me: Weak<Thread>,
-    tid: Tid,
+    tid: AtomicI32,
     process: Arc<Process>,
     /// The scheduler's part.
     pub(crate) entity: sched::Entity,
@@ -59,6 +83,11 @@ pub struct Thread {
     pub(crate) clear_child_tid: AtomicUsize,
     /// set_robust_list(2).
     pub(crate) robust_list: AtomicUsize,
+    attributes: SpinLock<Attributes>,
+    /// Whoever waits for this thread to give up the memory it shares with its parent (vfork(2)).
+    vfork_parent: SpinLock<Option<Arc<Completion>>>,
+    /// What exit(2) was called with.
+    exit_code: AtomicU8,
 }
 
 impl Thread {
@@ -66,7 +95,7 @@ impl Thread {
     pub fn new(tid: Tid, process: Arc<Process>, parts: ThreadParts, blocked_signals: u64) -> Arc<Self> {
         Arc::new_cyclic(|me| Thread {
             me: me.clone(),
-            tid,
+            tid: AtomicI32::new(tid.0),
             process,
             entity: sched::Entity::new(),
             context: parts.context,
@@ -78,6 +107,9 @@ impl Thread {
             comm: SpinLock::new(Rank::Thread, parts.comm),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
+            attributes: SpinLock::new(Rank::Thread, Attributes::default()),
+            vfork_parent: SpinLock::new(Rank::Thread, None),
+            exit_code: AtomicU8::new(0),
         })
     }
 
@@ -94,7 +126,12 @@ impl Thread {
 
     /// Its number.
     pub fn tid(&self) -> Tid {
-        self.tid
+        Tid(self.tid.load(Ordering::Relaxed))
+    }
+
+    /// execve(2) gives the calling thread its process's number.
+    pub(super) fn set_tid(&self, tid: Tid) {
+        self.tid.store(tid.0, Ordering::Relaxed);
     }
 
     /// Its process.
@@ -167,5 +204,42 @@ impl Thread {
     /// Whether a signal, a stop or an exit request waits, so that an interruptible wait must end.
     pub fn signal_pending(&self) -> bool {
         self.signals.is_pending()
+    }
+
+    /// Scheduling and other kept attributes.
+    pub fn attributes(&self) -> Attributes {
+        self.attributes.lock().clone()
+    }
+
+    /// Changes the kept attributes.
+    pub fn update_attributes<R>(&self, f: impl FnOnce(&mut Attributes) -> R) -> R {
+        f(&mut self.attributes.lock())
+    }
+
+    /// CPU time used. The scheduler counts time on a vCPU as a whole; it all counts as user time.
+    pub fn cpu_times(&self) -> CpuTimes {
+        CpuTimes { user: sched::cpu_time(self), ..CpuTimes::default() }
+    }
+
+    /// Asks the thread to end with this code once it is on its way to the guest (exit(2)).
+    pub fn request_exit(&self, code: u8) {
+        self.exit_code.store(code, Ordering::Relaxed);
+        crate::signal::ask_to_end(&self.arc());
+    }
+
+    pub(super) fn exit_code(&self) -> u8 {
+        self.exit_code.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_vfork_parent(&self, completion: Arc<Completion>) {
+        *self.vfork_parent.lock() = Some(completion);
+    }
+
+    /// Lets a vfork(2) parent go on: the memory it shares is no longer used by this thread.
+    pub(super) fn release_vfork_parent(&self) {
+        let completion = self.vfork_parent.lock().take();
+        if let Some(c) = completion {
+            c.complete();
+        }
     }
 }

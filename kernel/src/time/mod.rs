@@ -95,4 +95,6 @@ impl Sub<Instant> for Instant {
     }
 }
 
+pub mod guest_clock;
 pub mod timer;
+pub mod timespec;

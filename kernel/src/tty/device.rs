@@ -8,6 +8,7 @@ use crate::fs::file::{FileOps, OpenFile};
 use crate::fs::poll::{PollEvents, PollWatch};
 use crate::mm::{IovDest, IovSource, UserPtr};
 use crate::sched::WaitQueue;
+use crate::signal::Signal;
 use crate::sync::{Rank, SpinLock};
 use crate::task::{Pid, Thread};
 use alloc::boxed::Box;
@@ -18,7 +19,7 @@ use alloc::vec::Vec;
 /// Most bytes of one write that are processed at once.
 const CHUNK: usize = 2048;
 
-const SIGWINCH: u8 = 28;
+const SIGWINCH: Signal = Signal::WINCH;
 
 /// What stands behind a terminal: the host's, or the master side of a pseudo-terminal.
 pub trait TtyDevice: Send + Sync {

@@ -1,18 +1,16 @@
 //! The line discipline: from what the device sends to what programs read, and back (termios(3), N_TTY).
 
 use crate::abi::general::{self as abi, termios};
+use crate::signal::Signal;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 /// Most bytes of unread input; more is dropped with a bell (`N_TTY_BUF_SIZE`).
 pub const MAX_INPUT: usize = 4096;
 
-/// A signal that a key asks for, by its number.
-pub type Signal = u8;
-
-const SIGINT: Signal = 2;
-const SIGQUIT: Signal = 3;
-const SIGTSTP: Signal = 20;
+const SIGINT: Signal = Signal::INT;
+const SIGQUIT: Signal = Signal::QUIT;
+const SIGTSTP: Signal = Signal::TSTP;
 
 /// What the device's bytes lead to beyond queued input.
 #[derive(Default, PartialEq, Eq, Debug)]

@@ -6,15 +6,16 @@ use crate::error::{Errno, Result};
 use crate::fs::file::{FileOps, OpenFile, OpenFlags};
 use crate::mm::UserPtr;
 use crate::sched;
+use crate::signal::Signal;
 use crate::sync::{Rank, SpinLock};
 use crate::task::{Capability, Pid, Thread};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
-const SIGHUP: u8 = 1;
-const SIGCONT: u8 = 18;
-const SIGTTIN: u8 = 21;
-const SIGTTOU: u8 = 22;
+const SIGHUP: Signal = Signal::HUP;
+const SIGCONT: Signal = Signal::CONT;
+const SIGTTIN: Signal = Signal::TTIN;
+const SIGTTOU: Signal = Signal::TTOU;
 
 /// The terminals that control a session.
 static CONTROLLING: SpinLock<Vec<(Pid, Weak<Tty>)>> = SpinLock::new(Rank::FileLocks, Vec::new());

@@ -47,3 +47,11 @@ pod!(
     abi::general::winsize,
     abi::system::new_utsname,
 );
+
+pod!(
+    crate::signal::SigAction,
+    crate::signal::SigInfo,
+    crate::signal::StackT,
+    crate::signal::RtSigFrame,
+    crate::signal::FpxSwBytes,
+);

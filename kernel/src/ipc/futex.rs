@@ -1,0 +1,469 @@
+//! Futexes (futex(2)): sleeping on a word of guest memory.
+//!
+//! A waiter's entry stands in a hash bucket by its key: (address space, address) for private futexes, the address alone
+//! for shared ones, since all guests live in one address space. A wait reads the word and queues its entry under the
+//! bucket's lock; a wake takes entries out under it. The kernel is not preemptible, so a read-modify-write of the word
+//! is atomic against the guest while there is one vCPU; several need a compare-and-exchange in the copy routine.
+//!
+//! Priority inheritance is not done: the PI operations keep the word's protocol (owner's number, FUTEX_WAITERS,
+//! FUTEX_OWNER_DIED) and hand the lock to the waiter that came first. Requeueing to PI futexes is ENOSYS.
+
+use crate::abi::general::{FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS};
+use crate::error::{Errno, Result};
+use crate::mm::UserPtr;
+use crate::sched::{self, WaitEnd};
+use crate::sync::{Rank, SpinLock};
+use crate::task::{self, Thread, Tid};
+use crate::time::Instant;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicI32, Ordering};
+
+/// Any bit of a bitset (FUTEX_BITSET_MATCH_ANY).
+pub const ANY: u32 = u32::MAX;
+/// Buckets of the hash table.
+const BUCKETS: usize = 256;
+/// Longest robust list that is walked (ROBUST_LIST_LIMIT).
+const ROBUST_LIST_LIMIT: usize = 2048;
+/// `Waiter::woken` before anybody woke it.
+const ASLEEP: i32 = -1;
+
+/// What a futex is known by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Key {
+    /// Names the address space; 0 for shared futexes.
+    space: usize,
+    addr: usize,
+}
+
+impl Key {
+    /// The key of the word at `addr`. EINVAL if it is not aligned to 4 bytes.
+    pub fn new(t: &Thread, addr: usize, private: bool) -> Result<Self> {
+        if addr % 4 != 0 {
+            return Err(Errno::EINVAL.because("a futex is aligned to 4 bytes"));
+        }
+        let space = if private { Arc::as_ptr(&t.mm()) as usize } else { 0 };
+        Ok(Key { space, addr })
+    }
+
+    /// Its parts, for a restart block.
+    pub fn parts(self) -> (usize, usize) {
+        (self.space, self.addr)
+    }
+
+    /// From [`Key::parts`].
+    pub fn from_parts(space: usize, addr: usize) -> Self {
+        Key { space, addr }
+    }
+
+    fn bucket(&self) -> usize {
+        let mixed = (self.addr >> 2).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (self.space >> 4).wrapping_mul(0x85eb_ca6b);
+        (mixed >> 32) % BUCKETS
+    }
+
+    fn word(&self) -> UserPtr<u32> {
+        UserPtr::new(self.addr)
+    }
+}
+
+struct Waiter {
+    thread: Arc<Thread>,
+    /// Index of the futex that woke it (futex_waitv(2) has several), or [`ASLEEP`].
+    woken: AtomicI32,
+}
+
+struct Entry {
+    key: Key,
+    bitset: u32,
+    index: i32,
+    /// Waits for a PI futex: it is handed the lock.
+    pi: bool,
+    waiter: Arc<Waiter>,
+}
+
+type Bucket = SpinLock<Vec<Entry>>;
+
+static TABLE: [Bucket; BUCKETS] = [const { SpinLock::new(Rank::Futex, Vec::new()) }; BUCKETS];
+
+impl Entry {
+    /// Marks the waiter as woken by this entry; false if another entry of it was faster.
+    fn claim(&self) -> bool {
+        self.waiter.woken.compare_exchange(ASLEEP, self.index, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+}
+
+/// Takes up to `count` entries of `key` out of the bucket and wakes them. The entries are returned so that they are
+/// dropped without the lock.
+fn wake_in(bucket: &mut Vec<Entry>, key: Key, count: usize, bitset: u32) -> (usize, Vec<Entry>) {
+    let mut removed = Vec::new();
+    let mut woken = 0;
+    let mut i = 0;
+    while i < bucket.len() && woken < count {
+        if bucket[i].key == key && bucket[i].bitset & bitset != 0 && !bucket[i].pi {
+            let entry = bucket.remove(i);
+            if entry.claim() {
+                sched::wake(&entry.waiter.thread);
+                woken += 1;
+            }
+            removed.push(entry);
+        } else {
+            i += 1;
+        }
+    }
+    (woken, removed)
+}
+
+/// FUTEX_WAKE and FUTEX_WAKE_BITSET: wakes up to `count` waiters that share a bit; returns how many.
+pub fn wake(key: Key, count: usize, bitset: u32) -> usize {
+    let (woken, removed) = wake_in(&mut TABLE[key.bucket()].lock(), key, count, bitset);
+    drop(removed);
+    woken
+}
+
+/// The wake-up of `set_tid_address(2)`: one waiter of the shared futex.
+pub fn wake_after_exit(t: &Thread, addr: usize) -> Result<usize> {
+    Ok(wake(Key::new(t, addr, false)?, 1, ANY))
+}
+
+/// Removes every entry of `waiter`. The bucket of `key` is looked at first, the others only if it was moved or has
+/// several.
+fn forget(waiter: &Arc<Waiter>, keys: &[Key]) {
+    let mut left = keys.len();
+    let hinted = keys.iter().map(Key::bucket);
+    for b in hinted.chain(0..BUCKETS) {
+        if left == 0 {
+            return;
+        }
+        let mut removed = Vec::new();
+        let mut bucket = TABLE[b].lock();
+        let mut i = 0;
+        while i < bucket.len() {
+            if Arc::ptr_eq(&bucket[i].waiter, waiter) {
+                removed.push(bucket.remove(i));
+            } else {
+                i += 1;
+            }
+        }
+        drop(bucket);
+        left -= removed.len().min(left);
+    }
+}
+
+/// One futex that a thread waits on, with the value that it must have.
+#[derive(Clone, Copy, Debug)]
+pub struct Expectation {
+    /// Which futex.
+    pub key: Key,
+    /// What its word must hold.
+    pub value: u32,
+    /// Bits of which a wake must have one.
+    pub bitset: u32,
+}
+
+/// Waits until one of the futexes is woken; returns its index. EAGAIN if a word does not hold its value, ETIMEDOUT, and
+/// ERESTARTSYS if a signal came.
+pub fn wait_any(t: &Thread, futexes: &[Expectation], deadline: Option<Instant>) -> Result<usize> {
+    let waiter = Arc::new(Waiter { thread: t.arc(), woken: AtomicI32::new(ASLEEP) });
+    let mut keys: Vec<Key> = Vec::with_capacity(futexes.len());
+    let mut failure = None;
+    for (index, f) in futexes.iter().enumerate() {
+        let mut bucket = TABLE[f.key.bucket()].lock();
+        match f.key.word().read() {
+            Ok(value) if value == f.value => {
+                bucket.push(Entry {
+                    key: f.key,
+                    bitset: f.bitset,
+                    index: index as i32,
+                    pi: false,
+                    waiter: waiter.clone(),
+                });
+                keys.push(f.key);
+            }
+            Ok(_) => failure = Some(Errno::EAGAIN.because("the futex does not hold the expected value")),
+            Err(e) => failure = Some(e),
+        }
+        if failure.is_some() {
+            break;
+        }
+    }
+    let end = match failure {
+        Some(e) => Err(e),
+        None => sched::block_on(t, deadline, || woken_by(&waiter).map(|_| ())).map_err(|end| match end {
+            WaitEnd::Interrupted => Errno::ERESTARTSYS.into(),
+            WaitEnd::TimedOut => Errno::ETIMEDOUT.into(),
+        }),
+    };
+    if end.is_err() || futexes.len() > 1 {
+        // With one futex, the waker has removed the entry.
+        forget(&waiter, &keys);
+    }
+    match woken_by(&waiter) {
+        Some(index) => Ok(index),
+        None => end.map(|()| 0),
+    }
+}
+
+fn woken_by(waiter: &Waiter) -> Option<usize> {
+    usize::try_from(waiter.woken.load(Ordering::SeqCst)).ok()
+}
+
+/// Runs `f` on the buckets of both keys, locked in the order of their indices; the second is `None` if they are one.
+fn with_two<R>(a: Key, b: Key, f: impl FnOnce(&mut Vec<Entry>, Option<&mut Vec<Entry>>) -> R) -> R {
+    let (ia, ib) = (a.bucket(), b.bucket());
+    if ia == ib {
+        return f(&mut TABLE[ia].lock(), None);
+    }
+    let first = TABLE[ia.min(ib)].lock();
+    let second = TABLE[ia.max(ib)].lock();
+    let (mut ga, mut gb) = if ia < ib { (first, second) } else { (second, first) };
+    f(&mut ga, Some(&mut gb))
+}
+
+/// FUTEX_REQUEUE and FUTEX_CMP_REQUEUE: wakes up to `wakes` waiters of `from` and moves up to `moves` others to `to`.
+/// Returns how many were woken and how many moved. EAGAIN if the word of `from` does not hold `expected`.
+pub fn requeue(from: Key, to: Key, wakes: usize, moves: usize, expected: Option<u32>) -> Result<(usize, usize)> {
+    let (result, removed) = with_two(from, to, |source, target| {
+        if let Some(expected) = expected {
+            match from.word().read() {
+                Ok(value) if value == expected => {}
+                Ok(_) => return (Err(Errno::EAGAIN.because("the futex does not hold the expected value")), Vec::new()),
+                Err(e) => return (Err(e), Vec::new()),
+            }
+        }
+        let (woken, removed) = wake_in(source, from, wakes, ANY);
+        let mut moved = Vec::new();
+        let mut i = 0;
+        while i < source.len() && moved.len() < moves {
+            if source[i].key == from && !source[i].pi && from != to {
+                let mut entry = source.remove(i);
+                entry.key = to;
+                moved.push(entry);
+            } else {
+                i += 1;
+            }
+        }
+        let count = moved.len();
+        match target {
+            Some(target) => target.append(&mut moved),
+            None => source.append(&mut moved),
+        }
+        (Ok((woken, count)), removed)
+    });
+    drop(removed);
+    result
+}
+
+/// The operation that FUTEX_WAKE_OP does on its second word, as encoded in `val3`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WakeOp {
+    op: u32,
+    argument: i32,
+    compare: u32,
+    with: i32,
+}
+
+impl WakeOp {
+    /// Decodes `val3`. ENOSYS for operations that do not exist.
+    pub fn decode(encoded: u32) -> Result<Self> {
+        let sign_extend = |v: u32| ((v << 20) as i32) >> 20;
+        let (op, compare) = (encoded >> 28 & 0xf, encoded >> 24 & 0xf);
+        let mut argument = sign_extend(encoded >> 12 & 0xfff);
+        if op & 8 != 0 {
+            argument = 1i32.wrapping_shl(argument as u32 & 31);
+        }
+        if op & 7 > 4 || compare > 5 {
+            return Err(Errno::ENOSYS.because("no such FUTEX_WAKE_OP operation"));
+        }
+        Ok(WakeOp { op: op & 7, argument, compare, with: sign_extend(encoded & 0xfff) })
+    }
+
+    /// The word's new value.
+    fn apply(self, old: u32) -> u32 {
+        let argument = self.argument as u32;
+        match self.op {
+            0 => argument,
+            1 => old.wrapping_add(argument),
+            2 => old | argument,
+            3 => old & !argument,
+            _ => old ^ argument,
+        }
+    }
+
+    /// Whether the old value wakes waiters of the second word.
+    fn wakes(self, old: u32) -> bool {
+        let old = old as i32;
+        match self.compare {
+            0 => old == self.with,
+            1 => old != self.with,
+            2 => old < self.with,
+            3 => old <= self.with,
+            4 => old > self.with,
+            _ => old >= self.with,
+        }
+    }
+}
+
+/// FUTEX_WAKE_OP: changes the word of `second`, wakes waiters of `first`, and of `second` if its old value says so.
+pub fn wake_op(first: Key, second: Key, wakes: usize, wakes_second: usize, op: WakeOp) -> Result<usize> {
+    let (result, removed) = with_two(first, second, |a, b| {
+        let old = match second.word().read() {
+            Ok(old) => old,
+            Err(e) => return (Err(e), Vec::new()),
+        };
+        if let Err(e) = second.word().write(op.apply(old)) {
+            return (Err(e), Vec::new());
+        }
+        let (mut woken, mut removed) = wake_in(a, first, wakes, ANY);
+        if op.wakes(old) {
+            let (more, also_removed) = wake_in(b.unwrap_or(a), second, wakes_second, ANY);
+            woken += more;
+            removed.extend(also_removed);
+        }
+        (Ok(woken), removed)
+    });
+    drop(removed);
+    result
+}
+
+/// FUTEX_LOCK_PI and FUTEX_TRYLOCK_PI (`try_only`). EDEADLK if the caller owns it, ESRCH if the owner does not exist,
+/// EAGAIN if it is taken and only tried for.
+pub fn lock_pi(t: &Thread, key: Key, deadline: Option<Instant>, try_only: bool) -> Result<()> {
+    let tid = t.tid().0 as u32;
+    let waiter = Arc::new(Waiter { thread: t.arc(), woken: AtomicI32::new(ASLEEP) });
+    {
+        let mut bucket = TABLE[key.bucket()].lock();
+        let value = key.word().read()?;
+        let owner = value & FUTEX_TID_MASK;
+        if owner == tid {
+            return Err(Errno::EDEADLK.because("the caller owns the lock"));
+        }
+        let waited_for = bucket.iter().any(|e| e.key == key && e.pi);
+        if owner == 0 && !waited_for {
+            return key.word().write(value & FUTEX_OWNER_DIED | tid);
+        }
+        if try_only {
+            return Err(Errno::EAGAIN.because("the lock is taken"));
+        }
+        if owner != 0 && task::find_thread(Tid(owner as i32)).is_none() {
+            return Err(Errno::ESRCH.because("the lock's owner does not exist"));
+        }
+        key.word().write(value | FUTEX_WAITERS)?;
+        bucket.push(Entry { key, bitset: ANY, index: 0, pi: true, waiter: waiter.clone() });
+    }
+    let end = sched::block_on(t, deadline, || woken_by(&waiter).map(|_| ()));
+    if woken_by(&waiter).is_some() {
+        return Ok(());
+    }
+    forget(&waiter, &[key]);
+    match end {
+        Ok(()) => Ok(()),
+        Err(WaitEnd::TimedOut) => Err(Errno::ETIMEDOUT.into()),
+        Err(WaitEnd::Interrupted) => Err(Errno::ERESTARTNOINTR.into()),
+    }
+}
+
+/// Hands a PI futex to the waiter that came first, or leaves it free; `flags` is kept in the word.
+fn hand_over(key: Key, flags: u32) -> Result<()> {
+    let mut bucket = TABLE[key.bucket()].lock();
+    let mut entry = None;
+    while let Some(i) = bucket.iter().position(|e| e.key == key && e.pi) {
+        let candidate = bucket.remove(i);
+        if candidate.claim() {
+            entry = Some(candidate);
+            break;
+        }
+    }
+    let more = bucket.iter().any(|e| e.key == key && e.pi);
+    let value = match &entry {
+        Some(e) => e.waiter.thread.tid().0 as u32 | flags | if more { FUTEX_WAITERS } else { 0 },
+        None => flags,
+    };
+    let written = key.word().write(value);
+    if let Some(e) = &entry {
+        sched::wake(&e.waiter.thread);
+    }
+    drop(bucket);
+    drop(entry);
+    written
+}
+
+/// FUTEX_UNLOCK_PI. EPERM if the caller does not own the lock.
+pub fn unlock_pi(t: &Thread, key: Key) -> Result<()> {
+    let value = key.word().read()?;
+    if value & FUTEX_TID_MASK != t.tid().0 as u32 {
+        return Err(Errno::EPERM.because("the caller does not own the lock"));
+    }
+    hand_over(key, 0)
+}
+
+/// Walks the robust list of a thread that ends (get_robust_list(2)): what it still owns is marked FUTEX_OWNER_DIED, and
+/// one waiter of each is woken. A list that a guest has broken ends the walk.
+pub fn exit_robust_list(t: &Thread) {
+    let head = t.robust_list.swap(0, Ordering::Relaxed);
+    if head != 0 {
+        // EFAULT: the rest of the list cannot be found.
+        let _ = walk_robust_list(t, head);
+    }
+}
+
+fn walk_robust_list(t: &Thread, head: usize) -> Result<()> {
+    let [first, offset, pending] = UserPtr::<[u64; 3]>::new(head).read()?;
+    let futex_of = |entry: u64| (entry & !1).wrapping_add(offset) as usize;
+    let mut entry = first;
+    for _ in 0..ROBUST_LIST_LIMIT {
+        if entry & !1 == head as u64 {
+            break;
+        }
+        // The next one first: a woken thread may free this one.
+        let next = UserPtr::<u64>::new((entry & !1) as usize).read();
+        if entry & !1 != pending & !1 {
+            owner_died(t, futex_of(entry), entry & 1 != 0, false)?;
+        }
+        entry = next?;
+    }
+    if pending & !1 != 0 {
+        owner_died(t, futex_of(pending), pending & 1 != 0, true)?;
+    }
+    Ok(())
+}
+
+fn owner_died(t: &Thread, addr: usize, pi: bool, is_pending: bool) -> Result<()> {
+    let key = Key::new(t, addr, false)?;
+    let value = key.word().read()?;
+    if is_pending && !pi && value & FUTEX_TID_MASK == 0 {
+        // It died between unlocking and waking: the wake-up is made up for.
+        wake(key, 1, ANY);
+        return Ok(());
+    }
+    if value & FUTEX_TID_MASK != t.tid().0 as u32 {
+        return Ok(());
+    }
+    if pi {
+        return hand_over(key, FUTEX_OWNER_DIED);
+    }
+    key.word().write(value & FUTEX_WAITERS | FUTEX_OWNER_DIED)?;
+    if value & FUTEX_WAITERS != 0 {
+        wake(key, 1, ANY);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wake_op_is_decoded_and_applied_as_futex_2_says() {
+        let encode = |op: u32, arg: u32, cmp: u32, with: u32| op << 28 | cmp << 24 | (arg & 0xfff) << 12 | with & 0xfff;
+        let add = WakeOp::decode(encode(1, 0xfff, 4, 0)).unwrap();
+        assert_eq!(add.apply(5), 4, "the argument is sign-extended");
+        assert!(add.wakes(1) && !add.wakes(0) && !add.wakes(u32::MAX), "compared as signed");
+        let set_bit = WakeOp::decode(encode(2 | 8, 5, 0, 7)).unwrap();
+        assert_eq!(set_bit.apply(1), 0x21);
+        assert!(set_bit.wakes(7));
+        assert_eq!(WakeOp::decode(encode(3, 1, 1, 0)).unwrap().apply(3), 2);
+        assert_eq!(WakeOp::decode(encode(4, 1, 1, 0)).unwrap().apply(3), 2);
+        assert_eq!(WakeOp::decode(encode(5, 0, 0, 0)).unwrap_err().errno(), Errno::ENOSYS);
+        assert_eq!(WakeOp::decode(encode(0, 0, 6, 0)).unwrap_err().errno(), Errno::ENOSYS);
+    }
+}

@@ -1,0 +1,3 @@
+//! Communication between processes that is neither file nor socket.
+
+pub mod futex;

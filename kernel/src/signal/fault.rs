@@ -1,0 +1,72 @@
+//! Signals that a thread cannot put off: faults of its own instructions.
+
+use super::action::{SIG_DFL, SIG_IGN};
+use super::info::{SI_KERNEL, SigInfo};
+use super::number::Signal;
+use super::send;
+use crate::arch::{Trap, TrapFrame};
+use crate::task::{ExitStatus, Thread};
+
+/// `si_code` of SIGSEGV: nothing is mapped there.
+const SEGV_MAPERR: i32 = 1;
+/// `si_code` of SIGSEGV: the mapping does not allow it.
+const SEGV_ACCERR: i32 = 2;
+
+/// Sends the running thread the signal of a fault: `code` and `addr` go to `siginfo_t`, `trap` and `error` (the
+/// processor's) to the signal frame. If the signal is blocked or ignored, the process dies of it, init too.
+pub fn force_fault(t: &Thread, signal: Signal, code: i32, addr: u64, trap: u64, error: u64) {
+    t.signals.private.lock().trap = (trap, error, addr);
+    force(t, signal, SigInfo::fault(signal, code, addr), false);
+}
+
+/// SIGSEGV for an address that the program has not mapped, or that its mapping does not allow to use so (`denied`).
+pub fn force_segv(t: &Thread, denied: bool, trap: &Trap) {
+    let code = if denied { SEGV_ACCERR } else { SEGV_MAPERR };
+    force_fault(t, Signal::SEGV, code, trap.addr, trap.number, trap.error);
+}
+
+/// The signal of a trap as the host reported it; of a page fault that is none of the guest window's, only that nothing
+/// is mapped there.
+pub fn force_trap(t: &Thread, trap: &Trap) {
+    let signal = Signal::new(trap.signal).unwrap_or(Signal::SEGV);
+    if trap.number == Trap::PAGE_FAULT && signal == Signal::SEGV {
+        return force_segv(t, false, trap);
+    }
+    force_fault(t, signal, trap.code, trap.addr, trap.number, trap.error);
+}
+
+/// Kills the process because a page that it was promised cannot be had (`mem=` is used up).
+pub fn out_of_memory(t: &Thread) {
+    let comm = t.comm();
+    let comm = comm.split(|&b| b == 0).next().unwrap_or_default();
+    crate::klog!(Error, "out of memory: killed process {} ({})", t.process().pid(), comm.escape_ascii());
+    let signal = Signal::KILL.number() as u8;
+    t.process().begin_exit(ExitStatus::Killed { signal, core: false });
+}
+
+/// SIGSEGV because a signal frame could not be written or read. A frame for SIGSEGV itself that cannot be written would
+/// fail for ever: its handler is dropped first.
+pub(super) fn force_bad_frame(t: &Thread, of_segv: bool, frame: &TrapFrame) {
+    crate::klog!(Debug, "tid {}: bad signal frame, sp {:#x}", t.tid(), frame.rsp);
+    force(t, Signal::SEGV, SigInfo::new(Signal::SEGV, SI_KERNEL), of_segv);
+}
+
+fn force(t: &Thread, signal: Signal, info: SigInfo, drop_handler: bool) {
+    let process = t.process();
+    let hand = process.signals.hand();
+    {
+        let mut actions = hand.actions.lock();
+        let action = &mut actions[signal.index()];
+        let blocked = t.signals.blocked();
+        if blocked.has(signal) || action.handler == SIG_IGN || drop_handler {
+            action.handler = SIG_DFL;
+            t.signals.store_blocked(blocked.without(signal));
+        }
+        if action.handler == SIG_DFL {
+            process.signals.set_unkillable(false);
+        }
+        // Nothing limits a fault's signal; if one is pending already, it tells the same.
+        let _ = t.signals.private.lock().queue.push(signal, info, u64::MAX);
+    }
+    send::notify(&t.arc());
+}

@@ -1,0 +1,175 @@
+//! The ends of threads and processes.
+//!
+//! A thread ends on its way out of the kernel, when its stack holds nothing any more ([`end_if_asked`]): robust futexes
+//! are marked, the clear-on-exit word is cleared and its waiter woken, a vfork(2) parent goes on, files and memory are
+//! given up. The last thread of a process turns it into a zombie: children go to their reaper, orphaned stopped groups
+//! are told, and the parent hears of it, or the zombie vanishes at once if the parent does not care.
+
+use super::process::{ExitStatus, Process, StateChange};
+use super::table::{self, INIT};
+use super::thread::Thread;
+use crate::fs::poll::PollEvents;
+use crate::ipc::futex;
+use crate::mm::{Mm, UserPtr};
+use crate::sched::{self, RunState};
+use crate::signal::{
+    self, ActionFlags, CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SIG_IGN, SigAction, SigInfo, Signal,
+};
+use crate::syscall::trace;
+use crate::task::Uid;
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+/// Ends the running thread if it was asked to; then it does not return.
+pub fn end_if_asked(t: &Thread) {
+    if !t.signals.is_ending() {
+        return;
+    }
+    finish(t);
+    t.entity.set_state(RunState::Dead);
+    // Nothing owned is left on this stack: it is never unwound.
+    loop {
+        sched::schedule();
+    }
+}
+
+/// All that a thread does at its end, while it is still a thread.
+fn finish(t: &Thread) {
+    let process = t.process();
+    futex::exit_robust_list(t);
+    let clear = t.clear_child_tid.swap(0, Ordering::Relaxed);
+    if clear != 0 && UserPtr::<i32>::new(clear).write(0).is_ok() {
+        // A word that is not there has no waiters.
+        let _ = futex::wake_after_exit(t, clear);
+    }
+    let mm = t.set_mm(Mm::new());
+    // A parent that waits in vfork(2) may use the memory again from here on.
+    t.release_vfork_parent();
+    t.set_files(None);
+    let own = ExitStatus::Exited(t.exit_code());
+    let status = {
+        let mut f = process.family.lock();
+        if t.tid().0 == process.pid().0 {
+            f.leader_status = Some(own);
+        }
+        f.remains = Some((t.comm(), t.credentials()));
+        f.ended_threads += t.cpu_times();
+        f.ending.unwrap_or(f.leader_status.unwrap_or(own))
+    };
+    match status {
+        ExitStatus::Exited(code) => trace::exited(t.tid(), format_args!("exited with {code}")),
+        ExitStatus::Killed { signal, .. } => {
+            let name = Signal::new(i32::from(signal)).map_or("?", Signal::name);
+            trace::exited(t.tid(), format_args!("killed by {name}"));
+        }
+    }
+    if table::unregister_thread(t) {
+        mm.drop_user();
+        end_process(process, status);
+    } else {
+        process.milestones.wake(PollEvents::all());
+    }
+}
+
+fn end_process(process: &Arc<Process>, status: ExitStatus) {
+    process.family.lock().exited = Some(status);
+    if process.session() == process.pid() {
+        crate::tty::leader_exited(process.pid());
+    }
+    let (reaper, children) = table::reparent_children(process);
+    for child in &children {
+        let threads = child.threads();
+        if let Some(death) = threads.first().and_then(|t| t.attributes().parent_death_signal) {
+            // A full queue loses the signal, as it does on Linux.
+            let _ = signal::send_to_process(
+                child,
+                death,
+                SigInfo::from_sender(death, signal::SI_USER, process.pid(), Uid(0)),
+            );
+        }
+        hang_up_if_orphaned(child);
+    }
+    for zombie in children.iter().filter(|c| c.exited().is_some()) {
+        match &reaper {
+            Some(_) => notify_parent_of_end(zombie),
+            None => drop(table::release(zombie)),
+        }
+    }
+    hang_up_if_orphaned(process);
+    process.exit_event.wake(PollEvents::READABLE);
+    if process.pid() == INIT {
+        crate::host::stop(match status {
+            ExitStatus::Exited(code) => i32::from(code),
+            ExitStatus::Killed { signal, .. } => 128 + i32::from(signal),
+        });
+    }
+    notify_parent_of_end(process);
+}
+
+/// SIGHUP and SIGCONT for a process group that has a stopped member and nobody left to continue it (POSIX, _exit).
+fn hang_up_if_orphaned(process: &Arc<Process>) {
+    let group = process.group();
+    if table::has_stopped_member(group) && table::is_orphaned_group(group, Some(process)) {
+        signal::send_to_group(group, Signal::HUP);
+        signal::send_to_group(group, Signal::CONT);
+    }
+}
+
+fn child_info(process: &Process, code: i32, status: i32) -> SigInfo {
+    let uid = process.credentials().map_or(Uid(0), |c| c.ruid);
+    let times = process.cpu_times();
+    let ticks = |d: crate::time::Duration| (d.as_millis() / 10) as u64;
+    SigInfo::child(code, process.pid(), uid, status, ticks(times.user), ticks(times.system))
+}
+
+/// What `si_code` and `si_status` say of an end.
+pub(super) fn end_code(status: ExitStatus) -> (i32, i32) {
+    match status {
+        ExitStatus::Exited(code) => (CLD_EXITED, i32::from(code)),
+        ExitStatus::Killed { signal, .. } => (CLD_KILLED, i32::from(signal)),
+    }
+}
+
+/// Whether a parent with this action for SIGCHLD wants no zombies (sigaction(2), SA_NOCLDWAIT).
+fn wants_no_zombies(action: &SigAction) -> bool {
+    action.handler == SIG_IGN || action.flags().contains(ActionFlags::NOCLDWAIT)
+}
+
+fn notify_parent_of_end(process: &Arc<Process>) {
+    let (parent, exit_signal, status) = {
+        let f = process.family.lock();
+        (f.parent.upgrade(), Signal::new(i32::from(f.exit_signal)), f.exited)
+    };
+    let (Some(parent), Some(status)) = (parent, status) else { return };
+    let action = parent.signals.hand().get(Signal::CHLD);
+    let is_child_signal = exit_signal == Some(Signal::CHLD);
+    let vanishes = is_child_signal && wants_no_zombies(&action);
+    if let Some(signal) = exit_signal {
+        if !(is_child_signal && action.handler == SIG_IGN) {
+            let (code, value) = end_code(status);
+            let mut info = child_info(process, code, value);
+            info.signo = signal.number();
+            // A full queue loses the signal, as it does on Linux.
+            let _ = signal::send_to_process(&parent, signal, info);
+        }
+    }
+    if vanishes {
+        table::release(process);
+    }
+    parent.child_events.wake(PollEvents::all());
+}
+
+/// Tells the parent that job control stopped or continued its child.
+pub(crate) fn notify_parent_of_change(process: &Arc<Process>, change: StateChange) {
+    let Some(parent) = process.parent() else { return };
+    let action = parent.signals.hand().get(Signal::CHLD);
+    if !action.flags().contains(ActionFlags::NOCLDSTOP) && action.handler != SIG_IGN {
+        let (code, status) = match change {
+            StateChange::Stopped(signal) => (CLD_STOPPED, i32::from(signal)),
+            StateChange::Continued => (CLD_CONTINUED, Signal::CONT.number()),
+        };
+        // A full queue loses the signal, as it does on Linux.
+        let _ = signal::send_to_process(&parent, Signal::CHLD, child_info(process, code, status));
+    }
+    parent.child_events.wake(PollEvents::all());
+}
