@@ -8,19 +8,26 @@ pub mod attributes;
 pub mod credentials;
 pub mod descriptor;
 pub mod directory;
+pub mod epoll;
+pub mod event_fd;
 pub mod exec;
 pub mod futex;
 pub mod memory;
 pub mod misc;
+pub mod mount;
 pub mod names;
 pub mod open;
 pub mod prctl;
 pub mod process;
+pub mod readiness;
 pub mod rw;
 pub mod signal;
+pub mod splice;
 pub mod stat;
+pub mod storage;
 mod table;
 pub mod trace;
+pub mod xattr;
 
 pub use table::SYSCALLS;
 
