@@ -8,7 +8,6 @@ use crate::fs::mount::{Mount, MountFlags};
 use crate::fs::{Actor, FsContext, Path, io};
 use crate::mm::{IovDest, IovSource};
 use crate::task::Credentials;
-use alloc::format;
 use std::fs as host;
 use std::path::PathBuf;
 

@@ -85,8 +85,8 @@ struct Root {
 
 /// A name as a number in its canonical form.
 fn number(name: &[u8]) -> Option<i32> {
-    let text = core::str::from_utf8(name).ok().filter(|t| !t.starts_with(['0', '+']))?;
-    text.parse().ok()
+    let text = core::str::from_utf8(name).ok()?;
+    text.parse().ok().filter(|_| text == "0" || !text.starts_with(['0', '+', '-']))
 }
 
 impl DirProvider for Root {
@@ -114,8 +114,8 @@ mod tests {
 
     #[test]
     fn only_canonical_numbers_name_processes() {
-        assert_eq!(number(b"42"), Some(42));
-        for name in [b"042".as_slice(), b"+4", b"", b"4x", b"99999999999"] {
+        assert_eq!((number(b"42"), number(b"0")), (Some(42), Some(0)));
+        for name in [b"042".as_slice(), b"-4", b"00", b"+4", b"", b"4x", b"99999999999"] {
             assert_eq!(number(name), None);
         }
     }
