@@ -115,6 +115,10 @@ impl FileOps for MemoryDevice {
         false
     }
 
+    fn has_readiness(&self) -> bool {
+        matches!(self, MemoryDevice::Random | MemoryDevice::KernelLog)
+    }
+
     fn map_source(&self, _file: &OpenFile) -> Result<MapSource> {
         match self {
             MemoryDevice::Zero => Ok(MapSource::Zero),

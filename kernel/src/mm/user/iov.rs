@@ -253,6 +253,11 @@ impl<'a> IovSource<'a> {
         Ok(done)
     }
 
+    /// As [`IovSource::take`], but the bytes stay to be taken again.
+    pub fn peek(&self, dst: &mut [u8]) -> Result<usize> {
+        IovSource { cursor: self.cursor.clone(), of: PhantomData }.take(dst)
+    }
+
     /// Makes the next piece's first page readable after the host said EFAULT; EFAULT if the guest has nothing there.
     pub fn fault_in(&self) -> Result<()> {
         fault_in(&self.cursor, false)

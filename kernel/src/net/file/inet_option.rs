@@ -106,8 +106,8 @@ fn set_socket(socket: &InetSocket, t: &Thread, name: u32, value: &OptionValue<'_
             let bytes = if v < 0 { i32::MAX } else { v.max(1) };
             change(socket, |o| o.receive_low_water = bytes as usize)
         }
-        SO_SNDBUF => change(socket, |o| o.send_buffer = Some(bytes().min(BUFFER_MAX).max(tcp::MIN_BUFFER / 2))),
-        SO_RCVBUF => change(socket, |o| o.receive_buffer = Some(bytes().min(BUFFER_MAX).max(tcp::MIN_BUFFER / 2))),
+        SO_SNDBUF => change(socket, |o| o.send_buffer = Some(bytes().clamp(tcp::MIN_BUFFER / 2, BUFFER_MAX))),
+        SO_RCVBUF => change(socket, |o| o.receive_buffer = Some(bytes().clamp(tcp::MIN_BUFFER / 2, BUFFER_MAX))),
         SO_SNDBUFFORCE | SO_RCVBUFFORCE => {
             if !t.credentials().capable(Capability::NetAdmin) {
                 return Err(Errno::EPERM.because("needs CAP_NET_ADMIN"));

@@ -302,3 +302,51 @@ pub(super) fn unknown_option(level: i32) -> crate::error::Error {
         _ => Errno::ENOPROTOOPT.because("unknown option, or of another protocol"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timeval(seconds: i64, micros: i64) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&seconds.to_ne_bytes());
+        bytes[8..].copy_from_slice(&micros.to_ne_bytes());
+        bytes
+    }
+
+    #[test]
+    fn timeouts_are_set_shown_and_inherited() {
+        let options = CommonOptions::default();
+        let set = |s, us| options.set_timeout(Direction::Read, &OptionValue(&timeval(s, us)));
+        assert_eq!(options.timeout(Direction::Read), None);
+        set(1, 500_000).unwrap();
+        assert_eq!(options.inherit().timeout(Direction::Read), Some(Duration::from_millis(1500)));
+        assert_eq!(options.timeout(Direction::Write), None);
+        assert_eq!(options.timeout_bytes(Direction::Read), timeval(1, 500_000));
+        assert_eq!(set(1, 1_000_000).unwrap_err().errno(), Errno::EDOM);
+        set(-1, 0).unwrap();
+        assert_eq!(options.timeout(Direction::Read), Some(Duration::ZERO));
+        set(0, 0).unwrap();
+        assert_eq!(options.timeout(Direction::Read), None);
+        let short = OptionValue(&[0; 8]);
+        assert_eq!(options.set_timeout(Direction::Read, &short).unwrap_err().errno(), Errno::EINVAL);
+    }
+
+    #[test]
+    fn kept_options_have_defaults_ranges_and_flags() {
+        const KNOWN: &[KeptOption] = &[(6, 7, 1, 127, 6), (0, 8, 0, 1, 0)];
+        let kept = Kept::new(KNOWN);
+        assert_eq!(kept.get(6, 7), Some(6));
+        assert_eq!(kept.get(6, 8), None);
+        assert!(kept.set(6, 8, &OptionValue(&[1])).is_none());
+        let out_of_range = kept.set(6, 7, &OptionValue(&128i32.to_ne_bytes()));
+        assert_eq!(out_of_range.unwrap().unwrap_err().errno(), Errno::EINVAL);
+        kept.set(6, 7, &OptionValue(&9i32.to_ne_bytes())).unwrap().unwrap();
+        assert_eq!(kept.copy().get(6, 7), Some(9));
+        // ip(7): a single byte will do, and any value is "on".
+        kept.set(0, 8, &OptionValue(&[5])).unwrap().unwrap();
+        assert!(kept.is_set(0, 8));
+        assert_eq!(kept.get(0, 8), Some(1));
+        assert!(kept.set(6, 7, &OptionValue(&[5])).unwrap().is_err());
+    }
+}

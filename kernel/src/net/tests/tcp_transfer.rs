@@ -2,6 +2,7 @@
 
 use super::pair::*;
 use crate::net::*;
+use crate::time::Instant;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
