@@ -117,6 +117,7 @@ fn boot(o: &Options) -> Result<i32, BootError> {
     sched::spawn(&thread);
     drop(thread);
     sched::idle_loop();
+    host::signal::block_all();
     host::console::restore();
     let status = host::stop_status().unwrap_or(0);
     klog!(Info, "machine stops with status {status}");

@@ -98,6 +98,17 @@ pub enum FaultError {
     OutOfMemory,
 }
 
+/// With whom a mapping is shared ([`Mm::shared_location`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shared {
+    /// With every mapping of this file.
+    File(usize),
+    /// With relatives, who have it at the same address.
+    Memory,
+    /// With nobody.
+    Private,
+}
+
 /// The program break.
 #[derive(Clone, Copy, Default)]
 struct Break {
@@ -451,8 +462,8 @@ impl Mm {
         Ok(())
     }
 
-    /// Forgets the contents of the range (MADV_DONTNEED): anonymous memory reads as zeros, private file mappings as the
-    /// file. ENOMEM if a part is not mapped.
+    /// Forgets the contents of the range (MADV_DONTNEED): private anonymous memory reads as zeros, private file mappings
+    /// as the file; what is shared keeps its contents. ENOMEM if a part is not mapped.
     pub fn discard(&self, range: Range<usize>) -> Result<()> {
         let inner = self.inner.lock();
         let mut at = range.start;
@@ -460,12 +471,32 @@ impl Mm {
             let part = a.start.max(range.start)..a.end.min(range.end);
             at = a.end;
             match &a.backing {
+                _ if a.flags.contains(VmFlags::SHARED) => {}
                 Backing::Anonymous => {
                     window().discard(part)?;
                 }
-                Backing::File(_) if !a.flags.contains(VmFlags::SHARED) => window().drop_private(part)?,
-                Backing::File(_) => {}
+                Backing::File(_) => window().drop_private(part)?,
             }
+        }
+        if inner.areas.gaps(&range).is_empty() {
+            Ok(())
+        } else {
+            Err(Errno::ENOMEM.because("part of the range is not mapped"))
+        }
+    }
+
+    /// Gives the memory of shared mappings back, so that it reads as zeros for everybody (MADV_REMOVE). EINVAL if a
+    /// mapping is private, or its file is not the kernel's own.
+    pub fn remove(&self, range: Range<usize>) -> Result<()> {
+        let inner = self.inner.lock();
+        let mut at = range.start;
+        while let Some(a) = inner.areas.first_above(at).filter(|a| a.start < range.end) {
+            let part = a.start.max(range.start)..a.end.min(range.end);
+            at = a.end;
+            if !a.flags.contains(VmFlags::SHARED) || !matches!(a.backing, Backing::Anonymous) {
+                return Err(Errno::EINVAL.because("MADV_REMOVE is for shared anonymous memory"));
+            }
+            window().discard(part)?;
         }
         if inner.areas.gaps(&range).is_empty() {
             Ok(())
@@ -592,6 +623,25 @@ impl Mm {
     /// The mapping that `addr` lies in.
     pub fn area_at(&self, addr: usize) -> Option<VmArea> {
         self.inner.lock().areas.find(addr).cloned()
+    }
+
+    /// What a byte of the mapping at `addr` is known by to whoever shares it: the file and the offset of a shared file
+    /// mapping, else `None` and the address. EFAULT if nothing is mapped there.
+    pub fn shared_location(&self, addr: usize) -> Result<(Shared, u64)> {
+        let inner = self.inner.lock();
+        let area = inner.areas.find(addr).ok_or(Errno::EFAULT.because("nothing is mapped there"))?;
+        Ok(match &area.backing {
+            Backing::File(f) if area.flags.contains(VmFlags::SHARED) => {
+                // One file may be open several times: the inode is what they share, if it has a name.
+                let identity = match &f.path {
+                    Some(p) => Arc::as_ptr(p.inode()).cast::<()>() as usize,
+                    None => Arc::as_ptr(&f.host) as usize,
+                };
+                (Shared::File(identity), f.offset + (addr - area.start) as u64)
+            }
+            _ if area.flags.contains(VmFlags::SHARED) => (Shared::Memory, addr as u64),
+            _ => (Shared::Private, addr as u64),
+        })
     }
 
     /// Bytes of address range, and of memory that is populated.

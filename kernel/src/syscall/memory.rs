@@ -185,7 +185,8 @@ pub fn sys_madvise(t: &Thread, addr: usize, len: usize, advice: i32) -> Result<u
     }
     let mm = t.mm();
     match advice {
-        MADV_DONTNEED | MADV_FREE | MADV_REMOVE => mm.discard(range)?,
+        MADV_DONTNEED | MADV_FREE => mm.discard(range)?,
+        MADV_REMOVE => mm.remove(range)?,
         MADV_POPULATE_READ | MADV_POPULATE_WRITE => mm.populate(range)?,
         // RANDOM to WILLNEED, FORK and DONTFORK, MERGEABLE to DODUMP, WIPEONFORK, KEEPONFORK, COLD, PAGEOUT, COLLAPSE.
         MADV_NORMAL..=3 | 10..=21 | 25 => {
