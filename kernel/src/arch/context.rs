@@ -107,10 +107,10 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        if let Some(v) = this_vcpu() {
-            if ptr::eq(v.vector_owner.get(), self) {
-                v.vector_owner.set(ptr::null());
-            }
+        if let Some(v) = this_vcpu()
+            && ptr::eq(v.vector_owner.get(), self)
+        {
+            v.vector_owner.set(ptr::null());
         }
         if let Some(stack) = self.stack.take() {
             let mut spare = SPARE.lock();

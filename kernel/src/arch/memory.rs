@@ -191,11 +191,11 @@ mod tests {
             assert!(dst[1..=n] == src[..], "memcpy of {n}");
             for shift in [1usize, 5, 16, 33] {
                 let mut up: Vec<u8> = (0..n + shift).map(|i| (i * 11) as u8).collect();
-                let expect: Vec<u8> = up[..n].iter().copied().collect();
+                let expect: Vec<u8> = up[..n].to_vec();
                 up.copy_within(..n, shift);
                 assert!(up[shift..] == expect[..], "memmove up of {n} by {shift}");
                 let mut down: Vec<u8> = (0..n + shift).map(|i| (i * 13) as u8).collect();
-                let expect: Vec<u8> = down[shift..].iter().copied().collect();
+                let expect: Vec<u8> = down[shift..].to_vec();
                 down.copy_within(shift.., 0);
                 assert!(down[..n] == expect[..], "memmove down of {n} by {shift}");
             }

@@ -99,7 +99,7 @@ impl Vcpu {
     /// Points GS at this block.
     pub(super) fn load_gs(&self) {
         // SAFETY: host code on x86-64 Linux does not use GS; the block lives for ever.
-        unsafe { asm!("wrgsbase {}", in(reg) self.this, options(nomem, nostack, preserves_flags)) };
+        unsafe { asm!("wrgsbase {}", in(reg) self.this as usize, options(nomem, nostack, preserves_flags)) };
     }
 
     /// Points FS at the host's thread block, so that host code that uses TLS may run (a panic in a signal handler).

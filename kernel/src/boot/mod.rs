@@ -17,13 +17,13 @@ use crate::fs::hostfs::HostFs;
 use crate::fs::mount::MountFlags;
 use crate::sched::{self, IdlePolicy};
 use crate::sync::Once;
-use crate::{host, klog, mm, syscall, time, tty};
+use crate::{host, klog, mm, net, syscall, time, tty};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use cmdline::{Command, Hook, Idle, Options, Root};
 use core::fmt;
-use std::{eprintln, print};
+use std::{eprintln, print, println};
 
 /// The version that `--version` prints and uname(2) builds on.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -70,7 +70,7 @@ pub fn main(args: impl Iterator<Item = String>) -> i32 {
             return 0;
         }
         Ok(Command::Version) => {
-            print!("vmlinux {VERSION} (Flatland)\n");
+            println!("vmlinux {VERSION} (Flatland)");
             return 0;
         }
         Err(e) => {
@@ -93,6 +93,7 @@ fn boot(o: &Options) -> Result<i32, BootError> {
     syscall::trace::set_enabled(o.trace.syscalls);
     arch::cpu::check_required()?;
     host::text::record()?;
+    host::raise_descriptor_limit();
     time::clock::start();
     time::since_boot();
     panic::install();
@@ -100,6 +101,7 @@ fn boot(o: &Options) -> Result<i32, BootError> {
     mm::window::init(o.mem).map_err(|e| BootError::new(format!("mem={}: {e}", o.mem)))?;
     time::vdso::init()?;
     mount_root(o)?;
+    set_up_network(o)?;
     sched::set_idle_policy(match o.idle {
         Idle::Spin(d) => IdlePolicy::Spin(d),
         Idle::Sleep => IdlePolicy::Sleep,
@@ -119,6 +121,21 @@ fn boot(o: &Options) -> Result<i32, BootError> {
     let status = host::stop_status().unwrap_or(0);
     klog!(Info, "machine stops with status {status}");
     Ok(status)
+}
+
+/// Opens the devices and configures their interfaces.
+fn set_up_network(o: &Options) -> Result<(), BootError> {
+    let address = |c: &ip_option::IpConfig| net::config::InterfaceConfig {
+        address: c.client,
+        prefix: c.prefix,
+        gateway: c.gateway,
+        device: c.device.clone(),
+    };
+    let addresses: Vec<_> = o.ip.iter().map(address).collect();
+    if let Some(name) = o.ip.iter().find_map(|c| c.hostname.as_deref()) {
+        syscall::misc::set_hostname(name.as_bytes());
+    }
+    net::config::init(&o.devices, &addresses).map_err(|e| BootError::new(e.to_string()))
 }
 
 fn mount_root(o: &Options) -> Result<(), BootError> {

@@ -42,13 +42,14 @@ const fn insn(code: u16, jt: u8, jf: u8, k: u32) -> Insn {
 
 /// The program: allow x86-64 calls whose instruction pointer (past the 2-byte instruction) lies in a range.
 fn program(ranges: &[(u64, u64)]) -> Vec<Insn> {
-    let mut p = Vec::new();
-    p.push(insn(LD_W_ABS, 0, 0, OFFSET_ARCH));
-    p.push(insn(JEQ_K, 1, 0, AUDIT_ARCH_X86_64));
-    p.push(insn(RET_K, 0, 0, RET_TRAP));
-    p.push(insn(LD_W_ABS, 0, 0, OFFSET_NR));
-    p.push(insn(JGE_K, 0, 1, X32_BIT));
-    p.push(insn(RET_K, 0, 0, RET_TRAP));
+    let mut p = alloc::vec![
+        insn(LD_W_ABS, 0, 0, OFFSET_ARCH),
+        insn(JEQ_K, 1, 0, AUDIT_ARCH_X86_64),
+        insn(RET_K, 0, 0, RET_TRAP),
+        insn(LD_W_ABS, 0, 0, OFFSET_NR),
+        insn(JGE_K, 0, 1, X32_BIT),
+        insn(RET_K, 0, 0, RET_TRAP),
+    ];
     for &(start, end) in ranges {
         // A range may cross a 4 GB boundary: cut it where the upper half changes.
         let mut from = start;

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 /// Fills `buf` with the host's random bytes.
@@ -14,6 +15,14 @@ pub fn random(buf: &mut [u8]) {
             Err(_) => continue,
         }
     }
+}
+
+/// Lets this process have as many descriptors as the host allows: hostfs holds one for each name it remembers.
+pub fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // A refusal leaves the limit as it is; opening too many files then says EMFILE.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Whether the host's own clock runs on the time stamp counter, so that ours may.

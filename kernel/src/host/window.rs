@@ -1,4 +1,5 @@
-//! The guest window's host side: one large reservation, backed by a sparse memory file at offset = address − base.
+//! The guest window's host side: one large reservation, backed by a sparse memory file at offset = address − base, and a
+//! small one at low addresses, for programs that are linked to fixed ones, backed by the same file behind that.
 //!
 //! Everything that is not in use is inaccessible. Ranges become accessible page run by page run, host files are mapped
 //! over them, and freed ranges go back to the memory file, inaccessible and without memory.
@@ -6,6 +7,7 @@
 use super::fd::HostFd;
 use crate::error::{Errno, Result};
 use alloc::format;
+use core::ops::Range;
 use core::ptr;
 use linux_raw_sys::general::{F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
@@ -40,6 +42,8 @@ impl Prot {
 pub struct HostWindow {
     base: usize,
     len: usize,
+    /// The low segment; empty if the host has something there.
+    low: Range<usize>,
     memory: OwnedFd,
 }
 
@@ -47,11 +51,11 @@ pub struct HostWindow {
 const PREFERRED_BASE: usize = 0x1000_0000_0000;
 
 impl HostWindow {
-    /// Reserves `len` bytes, a multiple of 2 MB.
-    pub fn reserve(len: usize) -> Result<Self> {
+    /// Reserves `len` bytes, a multiple of 2 MB, and the range `low` if nothing is there.
+    pub fn reserve(len: usize, low: Range<usize>) -> Result<Self> {
         let memory = memfd_create("flatland-guest", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
             .map_err(|_| Errno::ENOMEM.because("the host refuses a memory file"))?;
-        ftruncate(&memory, len as u64)
+        ftruncate(&memory, (len + low.len()) as u64)
             .map_err(|_| Errno::ENOMEM.because("the host refuses a sparse memory file of this size"))?;
         let seals = (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) as usize;
         // SAFETY: adds seals to a descriptor that is ours.
@@ -68,7 +72,13 @@ impl HostWindow {
                 .or_else(|_| mmap(ptr::null_mut(), len, ProtFlags::empty(), flags, &memory, 0))
         }
         .map_err(|_| Errno::ENOMEM.because("the host has no address range for the guest window"))?;
-        Ok(HostWindow { base: base as usize, len, memory })
+        // SAFETY: FIXED_NOREPLACE replaces nothing.
+        let low_at = unsafe {
+            let flags = flags | MapFlags::FIXED_NOREPLACE;
+            mmap(low.start as *mut _, low.len(), ProtFlags::empty(), flags, &memory, len as u64)
+        };
+        let low = if low_at.is_ok_and(|at| at as usize == low.start) { low } else { 0..0 };
+        Ok(HostWindow { base: base as usize, len, low, memory })
     }
 
     /// First address.
@@ -76,20 +86,42 @@ impl HostWindow {
         self.base
     }
 
-    /// Bytes of address range.
-    pub fn len(&self) -> usize {
+    /// Bytes of address range, without the low segment.
+    pub fn size(&self) -> usize {
         self.len
+    }
+
+    /// The low segment; empty if there is none.
+    pub fn low(&self) -> Range<usize> {
+        self.low.clone()
+    }
+
+    /// Where in the memory file an address inside lies.
+    #[inline]
+    pub fn offset_of(&self, addr: usize) -> usize {
+        if self.low.contains(&addr) { self.len + (addr - self.low.start) } else { addr - self.base }
+    }
+
+    /// The address of an offset in the memory file.
+    pub fn address_of(&self, offset: usize) -> usize {
+        if offset >= self.len { self.low.start + (offset - self.len) } else { self.base + offset }
     }
 
     /// Whether the range is inside.
     #[inline]
     pub fn contains(&self, addr: usize, len: usize) -> bool {
         let offset = addr.wrapping_sub(self.base);
-        offset < self.len && len <= self.len - offset
+        if offset < self.len {
+            return len <= self.len - offset;
+        }
+        self.low.contains(&addr) && len <= self.low.end - addr
     }
 
     fn assert_inside(&self, addr: usize, len: usize) {
-        assert!(self.contains(addr, len) && addr % 4096 == 0 && len % 4096 == 0, "range outside the window");
+        assert!(
+            self.contains(addr, len) && addr.is_multiple_of(4096) && len.is_multiple_of(4096),
+            "range outside the window"
+        );
     }
 
     /// Changes the access to a range.
@@ -110,7 +142,7 @@ impl HostWindow {
     /// Takes the memory of a range of the memory file away; it reads as zeros afterwards.
     pub fn discard(&self, addr: usize, len: usize) -> Result<()> {
         self.assert_inside(addr, len);
-        let offset = (addr - self.base) as u64;
+        let offset = self.offset_of(addr) as u64;
         fallocate(&self.memory, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len as u64)
             .map_err(|e| Errno::from(e).into())
     }
@@ -152,7 +184,7 @@ impl HostWindow {
     pub fn restore(&self, addr: usize, len: usize) -> Result<()> {
         self.assert_inside(addr, len);
         let flags = MapFlags::SHARED | MapFlags::NORESERVE | MapFlags::FIXED;
-        let offset = (addr - self.base) as u64;
+        let offset = self.offset_of(addr) as u64;
         // SAFETY: replaces a range of the window, which nothing in the host's Rust refers to.
         unsafe { mmap(addr as *mut _, len, ProtFlags::empty(), flags, &self.memory, offset) }
             .map(|_| ())

@@ -39,7 +39,7 @@ pub struct Key {
 impl Key {
     /// The key of the word at `addr`. EINVAL if it is not aligned to 4 bytes.
     pub fn new(t: &Thread, addr: usize, private: bool) -> Result<Self> {
-        if addr % 4 != 0 {
+        if !addr.is_multiple_of(4) {
             return Err(Errno::EINVAL.because("a futex is aligned to 4 bytes"));
         }
         let space = if private { Arc::as_ptr(&t.mm()) as usize } else { 0 };

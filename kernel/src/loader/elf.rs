@@ -96,7 +96,8 @@ impl Headers {
     /// Reads and checks the headers of `file`.
     pub fn read(file: &OpenFile) -> Result<Self> {
         let mut ehdr = [0u8; EHDR_SIZE];
-        read_exact(file, &mut ehdr, 0)?;
+        // A file too short for a header shows zeros in its place: not an ELF file, rather than one cut short.
+        read_at(file, &mut ehdr, 0)?;
         let count = Self::check(&ehdr)?;
         let mut phdrs = alloc::vec![0u8; count * PHDR_SIZE];
         read_exact(file, &mut phdrs, u64_at(&ehdr, 32))?;
@@ -212,31 +213,10 @@ pub struct Image {
 
 /// Maps the image into `mm`.
 pub fn map_image(mm: &Mm, file: &Arc<OpenFile>, h: &Headers) -> Result<Image> {
-    if !h.relocatable {
-        return Err(bad("a fixed-address executable (ET_EXEC): only position-independent ones run so far"));
-    }
     let MapSource::Host(host) = file.ops().map_source(file)? else {
         return Err(bad("the file system cannot map executables"));
     };
-    let len = h.span.1 - h.span.0;
-    let base = mm.map(MapRequest {
-        len: len + h.align - PAGE_SIZE,
-        placement: Placement::Hint(0),
-        prot: Prot::empty(),
-        flags: VmFlags::NORESERVE,
-        backing: Backing::Anonymous,
-        name: "",
-        zone: Zone::Image,
-    })?;
-    let aligned = base.next_multiple_of(h.align);
-    if aligned > base {
-        mm.unmap(base..aligned)?;
-    }
-    let slack = aligned + len..base + len + h.align - PAGE_SIZE;
-    if !slack.is_empty() {
-        mm.unmap(slack)?;
-    }
-    let bias = aligned.wrapping_sub(h.span.0);
+    let bias = if h.relocatable { reserve_anywhere(mm, h)? } else { reserve_fixed(mm, h)? };
     let mut code = (0, 0);
     for s in &h.segments {
         let start = bias.wrapping_add(s.vaddr);
@@ -251,6 +231,42 @@ pub fn map_image(mm: &Mm, file: &Arc<OpenFile>, h: &Headers) -> Result<Image> {
         phdr: h.phdrs.0.map_or(0, |p| bias.wrapping_add(p)),
         phnum: h.phdrs.1,
         code,
+    })
+}
+
+/// Reserves the image's span at an address of the window's choice; returns the bias.
+fn reserve_anywhere(mm: &Mm, h: &Headers) -> Result<usize> {
+    let len = h.span.1 - h.span.0;
+    let base = reserve(mm, len + h.align - PAGE_SIZE, Placement::Hint(0))?;
+    let aligned = base.next_multiple_of(h.align);
+    if aligned > base {
+        mm.unmap(base..aligned)?;
+    }
+    let slack = aligned + len..base + len + h.align - PAGE_SIZE;
+    if !slack.is_empty() {
+        mm.unmap(slack)?;
+    }
+    Ok(aligned.wrapping_sub(h.span.0))
+}
+
+/// Reserves the addresses that a fixed-address image (ET_EXEC) is linked to.
+fn reserve_fixed(mm: &Mm, h: &Headers) -> Result<usize> {
+    reserve(mm, h.span.1 - h.span.0, Placement::FixedNoReplace(h.span.0)).map_err(|e| match e.errno() {
+        Errno::EEXIST => Errno::ENOMEM.because("another program runs at the fixed addresses of this one (ET_EXEC)"),
+        _ => bad("linked to fixed addresses (ET_EXEC) that the guest does not have: only 64 KB to 1 GB can be used"),
+    })?;
+    Ok(0)
+}
+
+fn reserve(mm: &Mm, len: usize, placement: Placement) -> Result<usize> {
+    mm.map(MapRequest {
+        len,
+        placement,
+        prot: Prot::empty(),
+        flags: VmFlags::NORESERVE,
+        backing: Backing::Anonymous,
+        name: "",
+        zone: Zone::Image,
     })
 }
 
@@ -344,7 +360,7 @@ mod tests {
         for broken in [
             phdr(PT_LOAD, PF_R, 0, 0x10, 0x100, 0x100),
             phdr(PT_LOAD, PF_R, 0, 0, 0x200, 0x100),
-            phdr(PT_LOAD, PF_R, 0, u64::MAX & !0xfff, 0, 0x2000),
+            phdr(PT_LOAD, PF_R, 0, !0xfff, 0, 0x2000),
             phdr(PT_INTERP, PF_R, 0, 0, 1, 1),
         ] {
             assert!(Headers::parse(&e, &broken).is_err());

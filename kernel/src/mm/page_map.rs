@@ -81,7 +81,8 @@ mod tests {
         assert_eq!(m.set(60..70, false), 10);
         assert_eq!(m.set(60..61, false), 0);
         assert_eq!(m.runs(0..1000, true).collect::<Vec<_>>(), [10..60, 70..200]);
-        assert_eq!(m.runs(50..80, false).collect::<Vec<_>>(), [60..70]);
+        assert_eq!(m.runs(50..80, false).next(), Some(60..70));
+        assert_eq!(m.runs(50..80, false).count(), 1);
         assert_eq!(m.runs(0..10, true).count(), 0);
         assert_eq!(m.count(0..1000), 180);
         assert!(m.get(199) && !m.get(200));

@@ -159,21 +159,19 @@ impl Areas {
 
     /// Puts a mapping into the list, as one with its neighbours where that is the same.
     fn insert(&mut self, mut area: VmArea) {
-        if let Some((&start, left)) = self.by_start.range(..area.start).next_back() {
-            if left.continues_with(&area) {
-                let end = area.end;
-                let mut merged = left.clone();
-                merged.end = end;
-                self.by_start.remove(&start);
-                area = merged;
-            }
+        if let Some((&start, left)) = self.by_start.range(..area.start).next_back()
+            && left.continues_with(&area)
+        {
+            let merged = VmArea { end: area.end, ..left.clone() };
+            self.by_start.remove(&start);
+            area = merged;
         }
-        if let Some(right) = self.by_start.get(&area.end) {
-            if area.continues_with(right) {
-                let (key, end) = (right.start, right.end);
-                self.by_start.remove(&key);
-                area.end = end;
-            }
+        if let Some(right) = self.by_start.get(&area.end)
+            && area.continues_with(right)
+        {
+            let (key, end) = (right.start, right.end);
+            self.by_start.remove(&key);
+            area.end = end;
         }
         self.by_start.insert(area.start, area);
     }
@@ -577,12 +575,10 @@ fn place(inner: &mut Inner, len: usize, placement: Placement, zone: Zone) -> Res
     match placement {
         Placement::Hint(at) => {
             let at = at & !(PAGE_SIZE - 1);
-            if at != 0 {
-                if let Some(range) = at.checked_add(len).map(|end| at..end) {
-                    if w.take_at(range.clone()).is_ok() {
-                        return Ok(range);
-                    }
-                }
+            if let Some(range) = at.checked_add(len).filter(|_| at != 0).map(|end| at..end)
+                && w.take_at(range.clone()).is_ok()
+            {
+                return Ok(range);
             }
             w.take(len, PAGE_SIZE, zone)
         }
@@ -665,7 +661,7 @@ mod tests {
         let mut a = Areas::default();
         a.insert(anon(0x1000, 0x5000, Prot::READ));
         a.insert(anon(0x5000, 0x9000, Prot::READ));
-        assert_eq!(ranges(&a), [0x1000..0x9000]);
+        assert_eq!(ranges(&a), alloc::vec![0x1000..0x9000]);
         let parts = a.carve(&(0x3000..0x4000));
         assert_eq!(parts.len(), 1);
         assert_eq!(ranges(&a), [0x1000..0x3000, 0x4000..0x9000]);

@@ -8,7 +8,7 @@
 //! The window has two zones. In the *image zone*, every second gigabyte is kept free: the address `a + 1 GB` of every
 //! address `a` belongs to the same owner and takes the stubs of patched system calls, always in reach of a 32-bit
 //! displacement and at a fixed distance, so that an image and its stubs can move together. Executable files go there.
-//! Everything else comes from the *data zone*.
+//! Everything else comes from the *data zone*. A small segment below 2 GB takes programs that are linked to fixed addresses.
 //!
 //! Locks: one, of rank `Window`. Host calls are made under it: page states and host mappings change together.
 
@@ -28,11 +28,18 @@ const WINDOW_SIZE: usize = 1 << 40;
 /// Part of the window that is the image zone.
 const IMAGE_ZONE: usize = 1 << 38;
 
+/// The low segment, for programs linked to fixed addresses: above every `vm.mmap_min_addr`, below 2 GB, where such
+/// programs' code must lie. Its upper gigabyte has the stubs of its lower one.
+const LOW_START: usize = 0x10000;
+const LOW_END: usize = 2 * STUB_DISTANCE;
+
 /// Which part of the window a range comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Zone {
     /// Files and code, at most 1 GB each; stubs in reach.
     Image,
+    /// Below 2 GB (MAP_32BIT); fixed-address programs are here, too.
+    Low,
     /// Everything else.
     Data,
 }
@@ -44,12 +51,12 @@ struct FreeRanges(BTreeMap<usize, usize>);
 impl FreeRanges {
     fn insert(&mut self, range: Range<usize>) {
         let (mut start, mut end) = (range.start, range.end);
-        if let Some((&s, &e)) = self.0.range(..=start).next_back() {
-            if e >= start {
-                start = s;
-                end = end.max(e);
-                self.0.remove(&s);
-            }
+        if let Some((&s, &e)) = self.0.range(..=start).next_back()
+            && e >= start
+        {
+            start = s;
+            end = end.max(e);
+            self.0.remove(&s);
         }
         while let Some((&s, &e)) = self.0.range(start..=end).next() {
             end = end.max(e);
@@ -89,12 +96,23 @@ impl FreeRanges {
 
 struct State {
     image: FreeRanges,
+    low: FreeRanges,
     data: FreeRanges,
     populated: PageMap,
     /// Pages charged against `mem=`.
     charged: usize,
     /// `mem=` in pages.
     limit: usize,
+}
+
+impl State {
+    fn free(&mut self, zone: Zone) -> &mut FreeRanges {
+        match zone {
+            Zone::Image => &mut self.image,
+            Zone::Low => &mut self.low,
+            Zone::Data => &mut self.data,
+        }
+    }
 }
 
 /// The window.
@@ -107,7 +125,7 @@ static WINDOW: Once<Window> = Once::new();
 
 /// Makes the window, once. `mem` is the guest's memory in bytes.
 pub fn init(mem: usize) -> Result<()> {
-    let host = HostWindow::reserve(WINDOW_SIZE)?;
+    let host = HostWindow::reserve(WINDOW_SIZE, LOW_START..LOW_END)?;
     let base = host.base();
     let mut image = FreeRanges::default();
     let mut at = base;
@@ -116,9 +134,13 @@ pub fn init(mem: usize) -> Result<()> {
         at += 2 * STUB_DISTANCE;
     }
     let mut data = FreeRanges::default();
-    data.insert(base + IMAGE_ZONE..base + host.len());
-    let state =
-        State { image, data, populated: PageMap::new(host.len() / PAGE_SIZE)?, charged: 0, limit: mem / PAGE_SIZE };
+    data.insert(base + IMAGE_ZONE..base + host.size());
+    let mut low = FreeRanges::default();
+    if !host.low().is_empty() {
+        low.insert(LOW_START..STUB_DISTANCE);
+    }
+    let pages = (host.size() + host.low().len()) / PAGE_SIZE;
+    let state = State { image, low, data, populated: PageMap::new(pages)?, charged: 0, limit: mem / PAGE_SIZE };
     WINDOW.call_once(|| Window { host, state: SpinLock::new(Rank::Window, state) });
     Ok(())
 }
@@ -147,7 +169,7 @@ impl Window {
     }
 
     fn page(&self, addr: usize) -> usize {
-        (addr - self.host.base()) / PAGE_SIZE
+        self.host.offset_of(addr) / PAGE_SIZE
     }
 
     fn pages(&self, range: &Range<usize>) -> Range<usize> {
@@ -155,22 +177,26 @@ impl Window {
     }
 
     fn addresses(&self, pages: &Range<usize>) -> Range<usize> {
-        self.host.base() + pages.start * PAGE_SIZE..self.host.base() + pages.end * PAGE_SIZE
+        let start = self.host.address_of(pages.start * PAGE_SIZE);
+        start..start + pages.len() * PAGE_SIZE
     }
 
     fn zone_of(&self, addr: usize) -> Zone {
-        if addr < self.host.base() + IMAGE_ZONE { Zone::Image } else { Zone::Data }
+        if addr < LOW_END {
+            Zone::Low
+        } else if addr < self.host.base() + IMAGE_ZONE {
+            Zone::Image
+        } else {
+            Zone::Data
+        }
     }
 
     /// Takes a free range of `len` bytes (a multiple of the page size), aligned to `align` (a power of two).
     pub fn take(&self, len: usize, align: usize, zone: Zone) -> Result<Range<usize>> {
         let mut s = self.state.lock();
         // Images larger than a gigabyte have no stubs in reach and stay on the safety net.
-        let zone = if len > STUB_DISTANCE { Zone::Data } else { zone };
-        let free = match zone {
-            Zone::Image => &mut s.image,
-            Zone::Data => &mut s.data,
-        };
+        let zone = if len > STUB_DISTANCE && zone == Zone::Image { Zone::Data } else { zone };
+        let free = s.free(zone);
         let range = free
             .highest_fit(len, align.max(PAGE_SIZE))
             .ok_or(Errno::ENOMEM.because("no address range of this size is free"))?;
@@ -184,11 +210,11 @@ impl Window {
             return Err(Errno::ENOMEM.because("the address lies outside the guest window"));
         }
         let mut s = self.state.lock();
-        let taken = match self.zone_of(range.start) {
-            Zone::Image => s.image.remove(&range),
-            Zone::Data => s.data.remove(&range),
-        };
-        if taken { Ok(()) } else { Err(Errno::EEXIST.because("the address range is taken")) }
+        if s.free(self.zone_of(range.start)).remove(&range) {
+            Ok(())
+        } else {
+            Err(Errno::EEXIST.because("the address range is taken"))
+        }
     }
 
     /// Whether this very range is free.
@@ -196,20 +222,13 @@ impl Window {
         if range.is_empty() || !self.contains(range.start, range.len()) {
             return false;
         }
-        let s = self.state.lock();
-        match self.zone_of(range.start) {
-            Zone::Image => s.image.contains(range),
-            Zone::Data => s.data.contains(range),
-        }
+        self.state.lock().free(self.zone_of(range.start)).contains(range)
     }
 
     /// Gives a range back; its memory is gone already ([`Window::discard`] or [`Window::unmap_file`]).
     pub fn give_back(&self, range: Range<usize>) {
         let mut s = self.state.lock();
-        match self.zone_of(range.start) {
-            Zone::Image => s.image.insert(range),
-            Zone::Data => s.data.insert(range),
-        }
+        s.free(self.zone_of(range.start)).insert(range);
     }
 
     /// Gives memory to the pages of the range that have none and makes all of it accessible. ENOMEM when `mem=` is used
@@ -265,17 +284,18 @@ impl Window {
 
     /// Whether stubs for code at `addr` have a place.
     pub fn has_stub_page(&self, addr: usize) -> bool {
-        self.contains(addr, 1) && self.zone_of(addr) == Zone::Image
+        self.contains(addr, 1) && self.zone_of(addr) != Zone::Data
     }
 
     /// Whether `addr` lies where stubs are: the second gigabyte of each pair in the image zone.
     pub fn is_stub_address(&self, addr: usize) -> bool {
-        self.has_stub_page(addr) && (addr - self.base()) & STUB_DISTANCE != 0
+        let from_start = if addr < LOW_END { addr } else { addr.wrapping_sub(self.base()) };
+        self.has_stub_page(addr) && from_start & STUB_DISTANCE != 0
     }
 
     /// Takes the stubs of code in the range away.
     pub fn discard_stubs(&self, range: Range<usize>) -> Result<()> {
-        if !self.has_stub_page(range.start) {
+        if !self.has_stub_page(range.start) || self.is_stub_address(range.start) {
             return Ok(());
         }
         self.discard(range.start + STUB_DISTANCE..range.end + STUB_DISTANCE).map(drop)

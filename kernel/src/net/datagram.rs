@@ -15,7 +15,7 @@ use super::ipv4::{HEADER_LEN, Ipv4Header, protocol};
 use super::port::Binding;
 use super::socket::{Shutdown, Socket, SocketId};
 use super::stack::NetStack;
-use super::time::Instant;
+use crate::time::Instant;
 use alloc::collections::VecDeque;
 use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use netdrv::{Checksum, FrameMeta, Offloads};
@@ -61,6 +61,7 @@ struct Datagram {
     interface: IfIndex,
     ttl: u8,
     tos: u8,
+    arrived: Instant,
     buf: PacketBuf,
 }
 
@@ -77,6 +78,8 @@ pub struct DatagramInfo {
     pub ttl: u8,
     /// Type of service (`IP_RECVTOS`).
     pub tos: u8,
+    /// When it came (`SO_TIMESTAMP`).
+    pub arrived: Instant,
     /// Its whole length in bytes, whatever was taken (`MSG_TRUNC`).
     pub len: usize,
 }
@@ -355,6 +358,7 @@ impl NetStack {
             interface: first.interface,
             ttl: first.ttl,
             tos: first.tos,
+            arrived: first.arrived,
             len: first.buf.len(),
         };
         if !peek && let Some(taken) = datagram.queue.pop_front() {
@@ -489,8 +493,8 @@ impl NetStack {
             return;
         }
         datagram.queued += bytes.len() + OVERHEAD;
-        let buf = self.ip.pool.copy(bytes);
-        datagram.queue.push_back(Datagram { from, to: ip.dst, interface, ttl: ip.ttl, tos: ip.tos, buf });
+        let (buf, arrived) = (self.ip.pool.copy(bytes), self.now);
+        datagram.queue.push_back(Datagram { from, to: ip.dst, interface, ttl: ip.ttl, tos: ip.tos, arrived, buf });
         self.ip.stats.udp_in_datagrams += u64::from(udp);
         self.note(id);
     }

@@ -5,7 +5,7 @@
 
 use super::buffer::{BufferPool, MAX_PACKET, PacketBuf};
 use super::ipv4::{HEADER_LEN, Ipv4Header};
-use super::time::Instant;
+use crate::time::Instant;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;

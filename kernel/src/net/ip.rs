@@ -20,7 +20,7 @@ use super::random::{Rng, Secret};
 use super::route::{Route, RouteKind, RouteProtocol, RouteTable};
 use super::stats::SnmpStats;
 use super::tcp::FlowId;
-use super::time::Instant;
+use crate::time::Instant;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -540,7 +540,7 @@ impl IpLayer {
         if group || !icmp::may_report(&header, &packet[header.header_len..header.total_len]) {
             return;
         }
-        if now.since(self.icmp_window.0) >= Duration::from_secs(1) {
+        if now.saturating_since(self.icmp_window.0) >= Duration::from_secs(1) {
             self.icmp_window = (now, 0);
         }
         if self.icmp_window.1 >= ICMP_PER_SECOND {

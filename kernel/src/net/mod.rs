@@ -31,15 +31,22 @@
 //! In the steady state nothing is allocated or cleared per packet. Bounded: accept queues and handshakes, neighbours
 //! and their queues, fragments, transmit queues, datagram queues, TIME-WAIT tuples, orphans, ICMP errors per second.
 //! Not there: forwarding, IPv6 beyond v4-mapped addresses, urgent data, IP options, multicast membership.
+//!
+//! ## In the kernel
+//!
+//! [`network`] gives the stack its lock, its devices and the clock, and wakes whoever waits; [`file`] makes its sockets
+//! files; [`config`] sets it up at boot. The rest of this folder knows nothing of a kernel.
 
 #![deny(unsafe_code)]
 
 pub mod addr;
 mod buffer;
 mod checksum;
+pub mod config;
 mod datagram;
 mod error;
 mod event;
+pub mod file;
 mod fragment;
 mod icmp;
 mod interface;
@@ -47,6 +54,7 @@ mod ip;
 mod ipv4;
 mod link;
 mod neighbor;
+pub mod network;
 mod port;
 mod random;
 mod receive;
@@ -56,14 +64,13 @@ mod socket;
 mod stack;
 mod stats;
 pub mod tcp;
-mod time;
 mod timer;
 
 #[cfg(test)]
 mod tests;
 
 pub use addr::{Family, FourTuple, Prefix};
-pub use datagram::DatagramInfo;
+pub use datagram::{DEFAULT_BUFFER as DATAGRAM_BUFFER, DatagramInfo};
 pub use error::NetError;
 pub use event::Readiness;
 pub use interface::{IfIndex, Interface, InterfaceAddr, InterfaceStats, LinkInfo, LinkKind};
@@ -73,4 +80,3 @@ pub use route::{Route, RouteKind, RouteProtocol};
 pub use socket::{Shutdown, SocketId, SocketKind, SocketOptions};
 pub use stack::{NetConfig, NetStack};
 pub use stats::SnmpStats;
-pub use time::Instant;

@@ -6,7 +6,7 @@
 //! tried again when it is used again.
 
 use super::interface::{IfIndex, QueuedFrame};
-use super::time::Instant;
+use crate::time::Instant;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;

@@ -7,9 +7,9 @@ use super::ipv4::{HEADER_LEN, Ipv4Header, protocol};
 use super::link::{ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_IPV4, EthernetHeader};
 use super::stack::NetStack;
 use super::tcp::engine::TcpState;
-use super::time::Instant;
 use crate::net::addr::FourTuple;
 use crate::net::checksum;
+use crate::time::Instant;
 use core::net::SocketAddrV4;
 use netdrv::{Checksum, FrameMeta};
 
@@ -17,6 +17,7 @@ impl NetStack {
     /// Takes a frame from a device. The bytes begin with the ethernet header; coalesced frames and partial checksums
     /// are welcome (`meta` says which).
     pub fn handle_frame(&mut self, index: IfIndex, meta: FrameMeta, frame: &mut [u8], now: Instant) {
+        self.now = now;
         let Ok(interface) = self.ip.interface_mut(index) else { return };
         if !interface.up || interface.kind != LinkKind::Ethernet {
             interface.stats.rx_dropped += 1;

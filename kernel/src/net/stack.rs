@@ -14,8 +14,8 @@ use super::slab::Slab;
 use super::socket::{Inner, Shutdown, Socket, SocketId, SocketKind, SocketOptions};
 use super::stats::SnmpStats;
 use super::tcp::{TcpLayer, TcpSocket};
-use super::time::Instant;
 use super::timer::{TimerHeap, TimerKey};
+use crate::time::Instant;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use netdrv::{MacAddr, Offloads};
@@ -40,6 +40,8 @@ pub struct NetStack {
     pub(super) sockets: Slab<Socket>,
     pub(super) events: EventList,
     pub(super) timers: TimerHeap,
+    /// When the stack was last given a frame or polled: the arrival time of datagrams.
+    pub(super) now: Instant,
     /// The last poll stopped at its budget.
     unfinished: bool,
 }
@@ -65,6 +67,7 @@ impl NetStack {
             sockets: Slab::default(),
             events: EventList::default(),
             timers: TimerHeap::default(),
+            now: Instant::default(),
             unfinished: false,
         }
     }
@@ -223,6 +226,14 @@ impl NetStack {
         Ok(())
     }
 
+    /// The largest packet in bytes that a route to `addr` takes (`IP_MTU`).
+    ///
+    /// # Errors
+    /// Those of routing.
+    pub fn path_mtu(&self, addr: Ipv4Addr) -> Result<usize, NetError> {
+        Ok(self.ip.path(addr, None, None)?.mtu)
+    }
+
     /// Protocol counters.
     pub fn stats(&self) -> &SnmpStats {
         &self.ip.stats
@@ -362,6 +373,7 @@ impl NetStack {
 
     /// Does what is due: timers, packets to ourselves, segments of flows with something to send, queued frames.
     pub fn poll(&mut self, now: Instant, out: &mut dyn FrameOut) {
+        self.now = now;
         self.ip.run_timers(now);
         self.tcp.expire_time_wait(now);
         while let Some((at, key)) = self.timers.pop(now) {

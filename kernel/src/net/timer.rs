@@ -2,7 +2,7 @@
 //! deadline and goes back to sleep.
 
 use super::tcp::FlowId;
-use super::time::Instant;
+use crate::time::Instant;
 use alloc::collections::BinaryHeap;
 use core::cmp::Reverse;
 

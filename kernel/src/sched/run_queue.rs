@@ -86,7 +86,7 @@ static CURRENT: PerVcpu<Thread> = PerVcpu::new();
 impl RunQueue {
     fn pick(&mut self) -> Option<Arc<Thread>> {
         self.picks = self.picks.wrapping_add(1);
-        if self.picks % FAIR_TURN == 0 {
+        if self.picks.is_multiple_of(FAIR_TURN) {
             self.expired.pop_front().or_else(|| self.woken.pop_front())
         } else {
             self.woken.pop_front().or_else(|| self.expired.pop_front())

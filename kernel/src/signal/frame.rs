@@ -235,10 +235,10 @@ pub(crate) fn restore(t: &Thread) -> Result<usize> {
         load(regs, &cx);
     });
     // As Linux, which takes any error but a fault for "leave it as it is".
-    if let Ok(stack) = AltStack::from_request(frame.uc_stack, 0) {
-        if !t.signals.altstack().in_use(cx.rsp) {
-            t.signals.set_altstack(stack);
-        }
+    if let Ok(stack) = AltStack::from_request(frame.uc_stack, 0)
+        && !t.signals.altstack().in_use(cx.rsp)
+    {
+        t.signals.set_altstack(stack);
     }
     Ok(cx.rax as usize)
 }

@@ -33,6 +33,8 @@ pub enum Rank {
     Pipe,
     /// A unix socket (a pair is ordered by address).
     UnixSocket,
+    /// A socket's options.
+    Socket,
     /// The network stack.
     Net,
     /// An ethernet device.

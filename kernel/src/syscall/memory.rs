@@ -14,6 +14,7 @@ const MAP_SHARED_VALIDATE: u32 = 3;
 const MAP_TYPE: u32 = 0xf;
 const MAP_FIXED: u32 = 0x10;
 const MAP_ANONYMOUS: u32 = 0x20;
+const MAP_32BIT: u32 = 0x40;
 const MAP_GROWSDOWN: u32 = 0x100;
 const MAP_LOCKED: u32 = 0x2000;
 const MAP_NORESERVE: u32 = 0x4000;
@@ -30,12 +31,12 @@ const PROT_GROWSDOWN: u32 = 0x0100_0000;
 const PROT_GROWSUP: u32 = 0x0200_0000;
 
 fn prot_from(bits: u32) -> Result<Prot> {
-    Ok(Prot::from_bits(bits).ok_or(Errno::EINVAL.because("unknown protection bits"))?)
+    Prot::from_bits(bits).ok_or(Errno::EINVAL.because("unknown protection bits"))
 }
 
 /// A page-aligned range from an address and a length; EINVAL if the address is not aligned or the range wraps.
 fn range_from(addr: usize, len: usize) -> Result<Range<usize>> {
-    if addr % PAGE_SIZE != 0 {
+    if !addr.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL.because("the address is not a multiple of the page size"));
     }
     let end = page_align_up(len).and_then(|l| addr.checked_add(l)).ok_or(Errno::EINVAL.because("the range wraps"))?;
@@ -44,7 +45,7 @@ fn range_from(addr: usize, len: usize) -> Result<Range<usize>> {
 
 /// mmap(2).
 pub fn sys_mmap(t: &Thread, addr: usize, len: usize, prot: u32, flags: u32, fd: Fd, offset: u64) -> Result<usize> {
-    if offset % PAGE_SIZE as u64 != 0 {
+    if !offset.is_multiple_of(PAGE_SIZE as u64) {
         return Err(Errno::EINVAL.because("the offset is not a multiple of the page size"));
     }
     let prot = prot_from(prot)?;
@@ -86,6 +87,9 @@ pub fn sys_mmap(t: &Thread, addr: usize, len: usize, prot: u32, flags: u32, fd: 
             MapSource::Pages(_) => return Err(Errno::ENODEV.because("this file system cannot map files")),
         }
     };
+    if flags & MAP_32BIT != 0 {
+        zone = Zone::Low;
+    }
     let placement = if flags & MAP_FIXED_NOREPLACE != 0 {
         Placement::FixedNoReplace(addr)
     } else if flags & MAP_FIXED != 0 {
@@ -93,7 +97,7 @@ pub fn sys_mmap(t: &Thread, addr: usize, len: usize, prot: u32, flags: u32, fd: 
     } else {
         Placement::Hint(addr)
     };
-    if !matches!(placement, Placement::Hint(_)) && addr % PAGE_SIZE != 0 {
+    if !matches!(placement, Placement::Hint(_)) && !addr.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL.because("the address is not a multiple of the page size"));
     }
     let mm = t.mm();

@@ -72,6 +72,7 @@ fn finish(t: &Thread) {
 }
 
 fn end_process(process: &Arc<Process>, status: ExitStatus) {
+    process.timers.clear();
     process.family.lock().exited = Some(status);
     if process.session() == process.pid() {
         crate::tty::leader_exited(process.pid());
@@ -144,14 +145,12 @@ fn notify_parent_of_end(process: &Arc<Process>) {
     let action = parent.signals.hand().get(Signal::CHLD);
     let is_child_signal = exit_signal == Some(Signal::CHLD);
     let vanishes = is_child_signal && wants_no_zombies(&action);
-    if let Some(signal) = exit_signal {
-        if !(is_child_signal && action.handler == SIG_IGN) {
-            let (code, value) = end_code(status);
-            let mut info = child_info(process, code, value);
-            info.signo = signal.number();
-            // A full queue loses the signal, as it does on Linux.
-            let _ = signal::send_to_process(&parent, signal, info);
-        }
+    if let Some(signal) = exit_signal.filter(|_| !(is_child_signal && action.handler == SIG_IGN)) {
+        let (code, value) = end_code(status);
+        let mut info = child_info(process, code, value);
+        info.signo = signal.number();
+        // A full queue loses the signal, as it does on Linux.
+        let _ = signal::send_to_process(&parent, signal, info);
     }
     if vanishes {
         table::release(process);

@@ -1,6 +1,7 @@
 //! Allocation of process and thread numbers.
 
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 
 /// Numbers stay below this (`/proc/sys/kernel/pid_max` of a default Linux).
 pub const PID_MAX: i32 = 32768;
@@ -29,8 +30,8 @@ impl IdSpace {
             if candidate >= PID_MAX {
                 candidate = RESERVED;
             }
-            if !self.holders.contains_key(&candidate) {
-                self.holders.insert(candidate, 1);
+            if let Entry::Vacant(free) = self.holders.entry(candidate) {
+                free.insert(1);
                 self.next = candidate + 1;
                 return Some(candidate);
             }

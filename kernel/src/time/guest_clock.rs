@@ -56,13 +56,10 @@ impl Clock {
         let number = !(id >> 3);
         if id & CPU_CLOCK_PER_THREAD != 0 {
             let thread = if number == 0 { Some(t.arc()) } else { task::find_thread(Tid(number)) };
-            return thread
-                .filter(|o| Arc::ptr_eq(o.process(), t.process()))
-                .map(Clock::ThreadCpu)
-                .ok_or_else(|| unknown());
+            return thread.filter(|o| Arc::ptr_eq(o.process(), t.process())).map(Clock::ThreadCpu).ok_or_else(unknown);
         }
         let process = if number == 0 { Some(t.process().clone()) } else { task::find_process(Pid(number)) };
-        process.map(Clock::ProcessCpu).ok_or_else(|| unknown())
+        process.map(Clock::ProcessCpu).ok_or_else(unknown)
     }
 
     /// Its present reading.

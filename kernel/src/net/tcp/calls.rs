@@ -11,7 +11,7 @@ use crate::net::event::Readiness;
 use crate::net::port::Binding;
 use crate::net::socket::{Inner, Shutdown, Socket, SocketId, SocketOptions};
 use crate::net::stack::NetStack;
-use crate::net::time::Instant;
+use crate::time::Instant;
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;

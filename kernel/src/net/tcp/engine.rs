@@ -6,7 +6,7 @@
 //! it: the stack keeps the tuple from then on.
 
 use crate::net::addr::FourTuple;
-use crate::net::time::Instant;
+use crate::time::Instant;
 use core::num::NonZeroU16;
 use core::time::Duration;
 

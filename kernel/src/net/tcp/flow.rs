@@ -12,7 +12,7 @@ use crate::net::addr::FourTuple;
 use crate::net::error::NetError;
 use crate::net::ip::Path;
 use crate::net::socket::{SocketId, SocketOptions};
-use crate::net::time::Instant;
+use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -340,7 +340,7 @@ impl Flow {
             && !seq_before(segment.ack, end)
         {
             self.rtt_sample = None;
-            self.stats.measure(now.since(at));
+            self.stats.measure(now.saturating_since(at));
         }
         if segment.payload_len > 0 {
             // Immediate acknowledgement, unless the program is likely to answer: then it rides on the answer.
@@ -387,7 +387,7 @@ impl Flow {
             if self.rtt_sample.is_none() {
                 self.rtt_sample = Some((end, now));
             }
-            if segment.payload_len > 0 && now.since(self.last_data) < INTERACTIVE {
+            if segment.payload_len > 0 && now.saturating_since(self.last_data) < INTERACTIVE {
                 self.interactive = true;
             }
         } else if segment.payload_len > 0 || segment.flags.intersects(TcpFlags::SYN | TcpFlags::FIN) {

@@ -12,7 +12,7 @@ use crate::net::ip::{NextHop, Path};
 use crate::net::ipv4::Ipv4Header;
 use crate::net::socket::{SocketId, SocketOptions};
 use crate::net::stack::NetStack;
-use crate::net::time::Instant;
+use crate::time::Instant;
 use core::net::SocketAddrV4;
 use netdrv::Offloads;
 

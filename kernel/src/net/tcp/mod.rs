@@ -26,7 +26,7 @@ use super::error::NetError;
 use super::port::{PortTable, Sharing};
 use super::random::{Rng, Secret};
 use super::slab::{Key, Slab};
-use super::time::Instant;
+use crate::time::Instant;
 use alloc::collections::VecDeque;
 use core::net::SocketAddrV4;
 use flow::{Flow, FlowQueue};

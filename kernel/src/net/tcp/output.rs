@@ -10,8 +10,8 @@ use crate::net::interface::QueuedFrame;
 use crate::net::ip::FrameOut;
 use crate::net::ipv4::HEADER_LEN;
 use crate::net::stack::NetStack;
-use crate::net::time::Instant;
 use crate::net::timer::TimerKey;
+use crate::time::Instant;
 
 /// Segments that a flow sends before the next one has its turn: 16 of 64 KB are two full buffers.
 const TURN: usize = 16;

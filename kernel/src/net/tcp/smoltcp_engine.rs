@@ -9,7 +9,7 @@
 //! refuses the next connection): smoltcp draws it from a generator whose seed can be chosen, see [`seed_for`].
 
 use super::engine::{Congestion, EngineConfig, Segment, TcpEngine, TcpState};
-use crate::net::time::Instant;
+use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::vec;
 use core::num::NonZeroUsize;

@@ -2,7 +2,7 @@
 
 use super::segment::{ControlSegment, TcpFlags, TcpSegment, seq_before};
 use crate::net::addr::FourTuple;
-use crate::net::time::Instant;
+use crate::time::Instant;
 use alloc::collections::VecDeque;
 use core::time::Duration;
 

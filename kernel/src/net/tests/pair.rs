@@ -2,6 +2,7 @@
 
 use crate::net::random::Rng;
 use crate::net::*;
+use crate::time::Instant;
 use netdrv::{Checksum, FrameMeta, MacAddr, Offloads, TxFrame};
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};

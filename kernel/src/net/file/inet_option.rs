@@ -1,0 +1,445 @@
+//! Options and ancillary data of internet sockets: socket(7), tcp(7), udp(7), ip(7), ipv6(7), raw(7).
+//!
+//! An option is one of three things: it changes the stack's socket; it is kept, because it changes what the calls
+//! return or is a hint that may be ignored ([`KEPT`]); or it asks for what does not exist, and is ENOPROTOOPT.
+
+use super::inet::{InetSocket, int_message};
+use super::option::{KeptOption, OptionValue, SOL_SOCKET, int_bytes, unknown_option};
+use super::{ControlMessage, tcp_info};
+use crate::abi::net::*;
+use crate::error::{Errno, Result};
+use crate::net::network::network;
+use crate::net::tcp::engine::Congestion;
+use crate::net::tcp::{self, congestion_name};
+use crate::net::{DatagramInfo, Family, IfIndex, SocketKind, SocketOptions};
+use crate::task::{Capability, Thread};
+use crate::time::Duration;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+
+/// Levels are protocol numbers.
+const SOL_IP: i32 = 0;
+const SOL_TCP: i32 = 6;
+const SOL_IPV6: i32 = 41;
+const SOL_RAW: i32 = 255;
+/// `ICMP_FILTER` of SOL_RAW (linux/icmp.h).
+const ICMP_FILTER: u32 = 1;
+/// Bytes of a congestion control's name with its NUL (`TCP_CA_NAME_MAX`).
+const CONGESTION_NAME_LEN: usize = 16;
+/// `net.core.wmem_max` and `rmem_max`: what SO_SNDBUF and SO_RCVBUF give at most.
+const BUFFER_MAX: usize = tcp::MAX_BUFFER / 2;
+
+/// Options that are kept. Those of SOL_TCP are hints: the engine decides by itself.
+pub(super) const KEPT: &[KeptOption] = &[
+    (SOL_TCP, TCP_SYNCNT, 1, 127, 6),
+    (SOL_TCP, TCP_LINGER2, i32::MIN, i32::MAX, 60),
+    (SOL_TCP, TCP_DEFER_ACCEPT, i32::MIN, i32::MAX, 0),
+    (SOL_TCP, TCP_WINDOW_CLAMP, 0, i32::MAX, 0),
+    (SOL_TCP, TCP_NOTSENT_LOWAT, i32::MIN, i32::MAX, -1),
+    (SOL_TCP, TCP_THIN_LINEAR_TIMEOUTS, 0, 1, 0),
+    (SOL_TCP, TCP_THIN_DUPACK, 0, 1, 0),
+    (SOL_IP, IP_PKTINFO, 0, 1, 0),
+    (SOL_IP, IP_RECVTTL, 0, 1, 0),
+    (SOL_IP, IP_RECVTOS, 0, 1, 0),
+    (SOL_IP, IP_RECVERR, 0, 1, 0),
+    (SOL_IP, IP_RECVOPTS, 0, 1, 0),
+    (SOL_IP, IP_RETOPTS, 0, 1, 0),
+    (SOL_IP, IP_BIND_ADDRESS_NO_PORT, 0, 1, 0),
+    (SOL_IP, IP_MULTICAST_LOOP, 0, 1, 1),
+    (SOL_IP, IP_MULTICAST_ALL, 0, 1, 1),
+    (SOL_IPV6, IPV6_RECVPKTINFO, 0, 1, 0),
+    (SOL_IPV6, IPV6_RECVHOPLIMIT, 0, 1, 0),
+    (SOL_IPV6, IPV6_RECVTCLASS, 0, 1, 0),
+    (SOL_IPV6, IPV6_RECVERR, 0, 1, 0),
+    (SOL_IPV6, IPV6_AUTOFLOWLABEL, 0, 1, 1),
+    (SOL_IPV6, IPV6_MULTICAST_LOOP, 0, 1, 1),
+];
+
+/// Which protocol's option this is: ENOPROTOOPT if the socket speaks another.
+fn check_level(socket: &InetSocket, level: i32) -> Result<()> {
+    let fits = match level {
+        SOL_SOCKET | SOL_IP => true,
+        SOL_TCP => socket.kind == SocketKind::Tcp,
+        SOL_IPV6 => socket.family == Family::Inet6,
+        SOL_RAW => matches!(socket.kind, SocketKind::Raw(_)),
+        _ => false,
+    };
+    if fits { Ok(()) } else { Err(unknown_option(level)) }
+}
+
+/// setsockopt(2).
+pub(super) fn set(socket: &InetSocket, t: &Thread, level: i32, name: i32, value: &OptionValue<'_>) -> Result<()> {
+    check_level(socket, level)?;
+    if let Some(result) = socket.kept.set(level, name, value) {
+        return result;
+    }
+    let name = name as u32;
+    match level {
+        SOL_SOCKET => set_socket(socket, t, name, value),
+        SOL_TCP => set_tcp(socket, name, value),
+        SOL_IP => set_ip(socket, name, value),
+        SOL_IPV6 => set_ipv6(socket, name, value),
+        SOL_RAW if name == ICMP_FILTER => {
+            let mask = value.int()? as u32;
+            change(socket, |o| o.icmp_filter = mask)
+        }
+        _ => Err(unknown_option(level)),
+    }
+}
+
+/// Changes the stack's options; what follows from it is sent at once.
+fn change(socket: &InetSocket, f: impl FnOnce(&mut SocketOptions)) -> Result<()> {
+    Ok(network().call_sending(|stack, _| stack.set_options(socket.id(), f))?)
+}
+
+fn set_socket(socket: &InetSocket, t: &Thread, name: u32, value: &OptionValue<'_>) -> Result<()> {
+    let v = if matches!(name, SO_BINDTODEVICE | SO_LINGER) { 0 } else { value.int()? };
+    let on = v != 0;
+    let bytes = || v.max(0) as usize;
+    match name {
+        SO_REUSEADDR => change(socket, |o| o.reuse_addr = on),
+        SO_REUSEPORT => change(socket, |o| o.reuse_port = on),
+        SO_BROADCAST => change(socket, |o| o.broadcast = on),
+        SO_KEEPALIVE => change(socket, |o| o.keepalive = on),
+        SO_RCVLOWAT => {
+            let bytes = if v < 0 { i32::MAX } else { v.max(1) };
+            change(socket, |o| o.receive_low_water = bytes as usize)
+        }
+        SO_SNDBUF => change(socket, |o| o.send_buffer = Some(bytes().clamp(tcp::MIN_BUFFER / 2, BUFFER_MAX))),
+        SO_RCVBUF => change(socket, |o| o.receive_buffer = Some(bytes().clamp(tcp::MIN_BUFFER / 2, BUFFER_MAX))),
+        SO_SNDBUFFORCE | SO_RCVBUFFORCE => {
+            if !t.credentials().capable(Capability::NetAdmin) {
+                return Err(Errno::EPERM.because("needs CAP_NET_ADMIN"));
+            }
+            set_socket(socket, t, if name == SO_SNDBUFFORCE { SO_SNDBUF } else { SO_RCVBUF }, value)
+        }
+        SO_LINGER => {
+            let (on, seconds) = value.ints()?;
+            let linger = (on != 0).then(|| Duration::from_secs(seconds.max(0) as u64));
+            change(socket, |o| o.linger = linger)
+        }
+        SO_BINDTODEVICE => {
+            let name = core::str::from_utf8(value.text()).map_err(|_| Errno::ENODEV)?;
+            let device = if name.is_empty() {
+                None
+            } else {
+                let found = network().look(|stack| stack.interface_by_name(name).map(|i| i.index));
+                Some(found.ok_or(Errno::ENODEV.because("no interface has this name"))?)
+            };
+            change(socket, |o| o.bound_device = device)
+        }
+        SO_BINDTOIFINDEX => {
+            let device = u32::try_from(v).map_err(|_| Errno::EINVAL)?;
+            let device = (device != 0).then_some(IfIndex(device));
+            if device.is_some_and(|d| network().look(|stack| stack.interface(d).is_none())) {
+                return Err(Errno::ENODEV.into());
+            }
+            change(socket, |o| o.bound_device = device)
+        }
+        SO_PASSCRED => Err(Errno::EOPNOTSUPP.because("credentials go with unix sockets")),
+        SO_DETACH_FILTER => Err(Errno::ENOENT.because("no filter is attached")),
+        SO_ERROR | SO_ACCEPTCONN | SO_PEERCRED | SO_SNDLOWAT => Err(Errno::ENOPROTOOPT.because("cannot be set")),
+        _ => Err(unknown_option(SOL_SOCKET)),
+    }
+}
+
+fn set_tcp(socket: &InetSocket, name: u32, value: &OptionValue<'_>) -> Result<()> {
+    if name == TCP_CONGESTION {
+        let wanted = core::str::from_utf8(value.text()).ok().and_then(Congestion::from_name);
+        let wanted = wanted.ok_or(Errno::ENOENT.because("this congestion control does not exist; reno does"))?;
+        return change(socket, |o| o.congestion = Some(wanted));
+    }
+    let v = value.int()?;
+    let on = v != 0;
+    let ranged = |least: i32, greatest: i32| {
+        let inside = (least..=greatest).contains(&v);
+        inside.then_some(v as u32).ok_or(Errno::EINVAL.because("the option's value is out of range"))
+    };
+    match name {
+        TCP_NODELAY => change(socket, |o| o.nodelay = on),
+        TCP_CORK => change(socket, |o| o.cork = on),
+        TCP_QUICKACK => change(socket, |o| o.quick_ack = on),
+        TCP_MAXSEG => {
+            let bytes = if v == 0 { None } else { Some(ranged(88, 32767)? as u16) };
+            change(socket, |o| o.max_segment = bytes)
+        }
+        TCP_KEEPIDLE => {
+            let seconds = ranged(1, 32767)?;
+            change(socket, |o| o.keep_idle = Duration::from_secs(seconds.into()))
+        }
+        TCP_KEEPINTVL => {
+            let seconds = ranged(1, 32767)?;
+            change(socket, |o| o.keep_interval = Duration::from_secs(seconds.into()))
+        }
+        TCP_KEEPCNT => {
+            let count = ranged(1, 127)?;
+            change(socket, |o| o.keep_count = count)
+        }
+        TCP_USER_TIMEOUT => {
+            let millis = ranged(0, i32::MAX)?;
+            let timeout = (millis != 0).then(|| Duration::from_millis(millis.into()));
+            change(socket, |o| o.user_timeout = timeout)
+        }
+        TCP_FASTOPEN | TCP_FASTOPEN_CONNECT => Err(Errno::EOPNOTSUPP.because("TCP Fast Open is off")),
+        TCP_INFO => Err(Errno::ENOPROTOOPT.because("cannot be set")),
+        _ => Err(unknown_option(SOL_TCP)),
+    }
+}
+
+/// Whether datagrams may be fragmented, by `IP_PMTUDISC_*`.
+fn set_mtu_discover(socket: &InetSocket, v: i32) -> Result<()> {
+    let mode = u32::try_from(v).ok().filter(|v| *v <= IP_PMTUDISC_OMIT).ok_or(Errno::EINVAL)?;
+    change(socket, |o| o.dont_fragment = matches!(mode, IP_PMTUDISC_DO | IP_PMTUDISC_PROBE))
+}
+
+fn set_ip(socket: &InetSocket, name: u32, value: &OptionValue<'_>) -> Result<()> {
+    if name == IP_MULTICAST_IF {
+        return set_multicast_interface(socket, value);
+    }
+    let v = value.int_or_byte()?;
+    match name {
+        IP_TOS => change(socket, |o| o.tos = v as u8),
+        IP_TTL => {
+            let ttl = match v {
+                -1 => 64,
+                1..=255 => v as u8,
+                _ => return Err(Errno::EINVAL.because("a TTL is 1 to 255")),
+            };
+            change(socket, |o| o.ttl = ttl)
+        }
+        IP_MULTICAST_TTL if socket.kind != SocketKind::Tcp => {
+            let ttl = if v == -1 { 1 } else { u8::try_from(v).map_err(|_| Errno::EINVAL)? };
+            change(socket, |o| o.multicast_ttl = ttl)
+        }
+        IP_MTU_DISCOVER => set_mtu_discover(socket, v),
+        IP_FREEBIND | IP_TRANSPARENT if v == 0 => Ok(()),
+        IP_FREEBIND | IP_TRANSPARENT => Err(Errno::ENOPROTOOPT.because("foreign addresses cannot be bound")),
+        IP_ADD_MEMBERSHIP | IP_DROP_MEMBERSHIP => Err(Errno::ENOPROTOOPT.because("there are no multicast groups")),
+        IP_OPTIONS => Err(Errno::ENOPROTOOPT.because("there are no IP options")),
+        IP_HDRINCL if v == 0 => Ok(()),
+        _ => Err(unknown_option(SOL_IP)),
+    }
+}
+
+/// `IP_MULTICAST_IF`: an address, `struct ip_mreq` or `struct ip_mreqn`.
+fn set_multicast_interface(socket: &InetSocket, value: &OptionValue<'_>) -> Result<()> {
+    let word = |at: usize| value.0.get(at..at + 4).and_then(|b| b.first_chunk::<4>()).copied();
+    let index = word(8).map_or(0, i32::from_ne_bytes);
+    let address = if value.0.len() >= 8 { word(4) } else { word(0) };
+    let address = Ipv4Addr::from(address.ok_or(Errno::EINVAL)?);
+    let interface = network().look(|stack| {
+        let found = match index {
+            0 if address.is_unspecified() => return Ok(None),
+            0 => stack.interfaces().iter().find(|i| i.owns(address)),
+            index => stack.interface(IfIndex(index as u32)),
+        };
+        found.map(|i| Some(i.index)).ok_or(Errno::EADDRNOTAVAIL)
+    })?;
+    change(socket, |o| o.multicast_interface = interface)
+}
+
+fn set_ipv6(socket: &InetSocket, name: u32, value: &OptionValue<'_>) -> Result<()> {
+    let v = value.int()?;
+    match name {
+        IPV6_V6ONLY => {
+            let bound = network().look(|stack| stack.local_addr(socket.id())).is_ok_and(|a| a.port() != 0);
+            if bound {
+                return Err(Errno::EINVAL.because("the socket is bound already"));
+            }
+            change(socket, |o| o.v6_only = v != 0)
+        }
+        IPV6_TCLASS => {
+            let class = if v == -1 { 0 } else { u8::try_from(v).map_err(|_| Errno::EINVAL)? };
+            change(socket, |o| o.tos = class)
+        }
+        IPV6_UNICAST_HOPS => {
+            let hops = if v == -1 { 64 } else { u8::try_from(v).map_err(|_| Errno::EINVAL)? };
+            change(socket, |o| o.ttl = hops)
+        }
+        IPV6_MTU_DISCOVER => set_mtu_discover(socket, v),
+        IPV6_DONTFRAG => change(socket, |o| o.dont_fragment = v != 0),
+        _ => Err(unknown_option(SOL_IPV6)),
+    }
+}
+
+/// getsockopt(2).
+pub(super) fn get(socket: &InetSocket, level: i32, name: i32) -> Result<Vec<u8>> {
+    check_level(socket, level)?;
+    if let Some(value) = socket.kept.get(level, name) {
+        return Ok(int_bytes(value));
+    }
+    let options = network().look(|stack| stack.options(socket.id()).cloned())?;
+    let name = name as u32;
+    match level {
+        SOL_SOCKET => get_socket(socket, name, &options),
+        SOL_TCP => get_tcp(socket, name, &options),
+        SOL_IP => get_ip(socket, name, &options),
+        SOL_IPV6 => match name {
+            IPV6_V6ONLY => Ok(int_bytes(options.v6_only.into())),
+            IPV6_TCLASS => Ok(int_bytes(options.tos.into())),
+            IPV6_UNICAST_HOPS => Ok(int_bytes(options.ttl.into())),
+            IPV6_MTU_DISCOVER => get_ip(socket, IP_MTU_DISCOVER, &options),
+            IPV6_DONTFRAG => Ok(int_bytes(options.dont_fragment.into())),
+            IPV6_MTU => get_ip(socket, IP_MTU, &options),
+            _ => Err(unknown_option(level)),
+        },
+        SOL_RAW if name == ICMP_FILTER => Ok(options.icmp_filter.to_ne_bytes().to_vec()),
+        _ => Err(unknown_option(level)),
+    }
+}
+
+fn get_socket(socket: &InetSocket, name: u32, o: &SocketOptions) -> Result<Vec<u8>> {
+    let (send, receive) = match socket.kind {
+        SocketKind::Tcp => network().look(|stack| stack.tcp_buffers(socket.id()))?,
+        _ => (crate::net::DATAGRAM_BUFFER, crate::net::DATAGRAM_BUFFER),
+    };
+    let size =
+        |set, default| int_bytes(i32::try_from(SocketOptions::reported_buffer(set, default)).unwrap_or(i32::MAX));
+    Ok(match name {
+        SO_REUSEADDR => int_bytes(o.reuse_addr.into()),
+        SO_REUSEPORT => int_bytes(o.reuse_port.into()),
+        SO_BROADCAST => int_bytes(o.broadcast.into()),
+        SO_KEEPALIVE => int_bytes(o.keepalive.into()),
+        SO_RCVLOWAT => int_bytes(i32::try_from(o.receive_low_water).unwrap_or(i32::MAX)),
+        SO_SNDLOWAT => int_bytes(1),
+        SO_SNDBUF => size(o.send_buffer, send),
+        SO_RCVBUF => size(o.receive_buffer, receive),
+        SO_LINGER => {
+            let seconds = o.linger.map_or(0, |l| i32::try_from(l.as_secs()).unwrap_or(i32::MAX));
+            [i32::from(o.linger.is_some()).to_ne_bytes(), seconds.to_ne_bytes()].concat()
+        }
+        SO_ERROR => {
+            let error = network().look(|stack| stack.take_error(socket.id()))?;
+            int_bytes(error.map_or(0, |e| e.errno()))
+        }
+        SO_ACCEPTCONN => {
+            let listens = socket.kind == SocketKind::Tcp
+                && network()
+                    .look(|stack| stack.tcp_info(socket.id()))
+                    .is_ok_and(|i| i.state == tcp::engine::TcpState::Listen);
+            int_bytes(listens.into())
+        }
+        SO_BINDTODEVICE => {
+            let name = o.bound_device.and_then(|d| network().look(|stack| stack.interface(d).map(|i| i.name.clone())));
+            let mut bytes = name.map_or(Vec::new(), |n| n.into_bytes());
+            if !bytes.is_empty() {
+                bytes.push(0);
+            }
+            bytes
+        }
+        SO_BINDTOIFINDEX => int_bytes(o.bound_device.map_or(0, |d| d.0 as i32)),
+        // struct ucred: nobody's.
+        SO_PEERCRED => [int_bytes(0), int_bytes(-1), int_bytes(-1)].concat(),
+        _ => return Err(unknown_option(SOL_SOCKET)),
+    })
+}
+
+fn get_tcp(socket: &InetSocket, name: u32, o: &SocketOptions) -> Result<Vec<u8>> {
+    let info = || network().look(|stack| stack.tcp_info(socket.id()));
+    let seconds = |d: Duration| int_bytes(i32::try_from(d.as_secs()).unwrap_or(i32::MAX));
+    Ok(match name {
+        TCP_NODELAY => int_bytes(o.nodelay.into()),
+        TCP_CORK => int_bytes(o.cork.into()),
+        TCP_QUICKACK => int_bytes(o.quick_ack.into()),
+        TCP_MAXSEG => {
+            let info = info()?;
+            let connected = info.state != tcp::engine::TcpState::Closed && info.state != tcp::engine::TcpState::Listen;
+            int_bytes(match o.max_segment {
+                Some(set) if !connected => set.into(),
+                _ => info.snd_mss as i32,
+            })
+        }
+        TCP_KEEPIDLE => seconds(o.keep_idle),
+        TCP_KEEPINTVL => seconds(o.keep_interval),
+        TCP_KEEPCNT => int_bytes(o.keep_count as i32),
+        TCP_USER_TIMEOUT => int_bytes(o.user_timeout.map_or(0, |d| i32::try_from(d.as_millis()).unwrap_or(i32::MAX))),
+        TCP_INFO => tcp_info::encode(&info()?),
+        TCP_CONGESTION => {
+            let mut bytes = vec![0; CONGESTION_NAME_LEN];
+            let name = congestion_name(o.congestion).as_bytes();
+            bytes[..name.len()].copy_from_slice(name);
+            bytes
+        }
+        TCP_FASTOPEN | TCP_FASTOPEN_CONNECT => int_bytes(0),
+        _ => return Err(unknown_option(SOL_TCP)),
+    })
+}
+
+fn get_ip(socket: &InetSocket, name: u32, o: &SocketOptions) -> Result<Vec<u8>> {
+    Ok(match name {
+        IP_TOS => int_bytes(o.tos.into()),
+        IP_TTL => int_bytes(o.ttl.into()),
+        IP_MULTICAST_TTL => int_bytes(o.multicast_ttl.into()),
+        IP_MULTICAST_IF => {
+            let first = |stack: &mut crate::net::NetStack| {
+                let interface = o.multicast_interface.and_then(|i| stack.interface(i));
+                interface.and_then(|i| i.addresses.first()).map_or(Ipv4Addr::UNSPECIFIED, |a| a.addr)
+            };
+            network().look(first).octets().to_vec()
+        }
+        IP_MTU_DISCOVER => int_bytes(if o.dont_fragment { IP_PMTUDISC_DO } else { IP_PMTUDISC_WANT } as i32),
+        IP_MTU => {
+            let mtu = network().look(|stack| {
+                let peer = stack.peer_addr(socket.id())?;
+                let ip = match socket.family.to_v4(peer)?.ip() {
+                    ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST,
+                    ip => *ip,
+                };
+                stack.path_mtu(ip)
+            })?;
+            int_bytes(mtu as i32)
+        }
+        IP_FREEBIND | IP_TRANSPARENT | IP_HDRINCL => int_bytes(0),
+        IP_OPTIONS => Vec::new(),
+        _ => return Err(unknown_option(SOL_IP)),
+    })
+}
+
+/// The ancillary data that the socket's options ask for with a received datagram.
+pub(super) fn ancillary(socket: &InetSocket, info: &DatagramInfo) -> Vec<ControlMessage> {
+    let mut messages = Vec::new();
+    let wants = |level, name| socket.kept.is_set(level, name);
+    if wants(SOL_IP, IP_PKTINFO) {
+        // struct in_pktinfo: interface, local address, destination address.
+        let octets = info.to.octets();
+        let data = [(info.interface.0 as i32).to_ne_bytes(), octets, octets].concat();
+        messages.push(ControlMessage { level: SOL_IP, kind: IP_PKTINFO as i32, data });
+    }
+    if wants(SOL_IP, IP_RECVTTL) {
+        messages.push(int_message(SOL_IP, IP_TTL, info.ttl.into()));
+    }
+    if wants(SOL_IP, IP_RECVTOS) {
+        messages.push(ControlMessage { level: SOL_IP, kind: IP_TOS as i32, data: vec![info.tos] });
+    }
+    if wants(SOL_IPV6, IPV6_RECVPKTINFO) {
+        // struct in6_pktinfo: destination address, interface.
+        let mut data = info.to.to_ipv6_mapped().octets().to_vec();
+        data.extend_from_slice(&info.interface.0.to_ne_bytes());
+        messages.push(ControlMessage { level: SOL_IPV6, kind: IPV6_PKTINFO as i32, data });
+    }
+    if wants(SOL_IPV6, IPV6_RECVHOPLIMIT) {
+        messages.push(int_message(SOL_IPV6, IPV6_HOPLIMIT, info.ttl.into()));
+    }
+    if wants(SOL_IPV6, IPV6_RECVTCLASS) {
+        messages.push(int_message(SOL_IPV6, IPV6_TCLASS, info.tos.into()));
+    }
+    messages
+}
+
+/// Checks ancillary data that a program sends (ip(7)): what would change the packet and cannot is EINVAL.
+pub(super) fn check_ancillary(control: &[ControlMessage]) -> Result<()> {
+    for message in control {
+        let harmless = match (message.level, message.kind as u32) {
+            // The source address and interface that the socket would choose anyway may be named.
+            (SOL_IP, IP_PKTINFO) => message.data.get(4..8).is_some_and(|source| source == [0; 4]),
+            (SOL_IPV6, IPV6_PKTINFO) => message.data.get(..16).is_some_and(|source| source == [0; 16]),
+            (SOL_IP | SOL_IPV6, _) => false,
+            _ => true,
+        };
+        if !harmless {
+            return Err(Errno::EINVAL.because("ancillary data that the stack cannot act on"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! Boots `vmlinux` with good and bad command lines and looks at what a user sees.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A scratch directory that goes with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("boot-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).expect("a scratch directory");
+        Scratch(dir)
+    }
+
+    fn compile(&self, name: &str, source: &str, flags: &[&str]) {
+        let c = self.0.join(format!("{name}.c"));
+        fs::write(&c, source).expect("a source file");
+        let done = Command::new("gcc")
+            .args(["-O2", "-o"])
+            .arg(self.0.join(name))
+            .arg(&c)
+            .args(flags)
+            .status()
+            .expect("gcc is installed (scripts/prepare)");
+        assert!(done.success(), "{name}.c does not compile");
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn vmlinux(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vmlinux")).args(words).stdin(Stdio::null()).output().expect("vmlinux starts")
+}
+
+/// Expects exit status 2 and one line on stderr that starts with the option and holds all of `words`.
+fn expect_refusal(line: &[&str], option: &str, words: &[&str]) {
+    let out = vmlinux(line);
+    let stderr = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{line:?}: {stderr}");
+    let last = stderr.lines().last().unwrap_or_default();
+    assert!(last.starts_with(&format!("vmlinux: {option}")), "{line:?}: {stderr}");
+    for word in words {
+        assert!(last.contains(word), "{line:?}: no {word:?} in {stderr}");
+    }
+    assert_eq!(stderr.lines().count(), 1, "{line:?}: {stderr}");
+}
+
+const STATIC_PIE: &[&str] = &["-static-pie"];
+
+#[test]
+fn bad_options_are_refused_in_one_line() {
+    let root = Scratch::new("options");
+    let flags = format!("rootflags={}", root.0.display());
+    for (word, option) in [
+        ("eth0=tuntap,tap0,zz:fd:0:0:0:1,10.0.0.1", "eth0"),
+        ("eth0=tuntap,tap0,0e:fd:0:0:0:1,10.0.0", "eth0"),
+        ("eth0=pigeon", "eth0"),
+        ("vec0:transport=tap,ifname=tap0,depth=many", "vec0"),
+        ("mem=1m", "mem="),
+        ("mem=lots", "mem="),
+        ("hook=zpoline", "hook="),
+        ("ip=10.0.0", "ip="),
+        ("loglevel=99", "loglevel="),
+    ] {
+        expect_refusal(&["rootfstype=hostfs", &flags, word], option, &["accepted"]);
+    }
+}
+
+#[test]
+fn missing_and_foreign_files_are_refused() {
+    let root = Scratch::new("files");
+    let dir = root.0.display().to_string();
+    let flags = format!("rootflags={dir}");
+    fs::write(root.0.join("text"), "hello").unwrap();
+    fs::write(root.0.join("noexec"), "hello").unwrap();
+    let mut foreign = b"\x7fELF\x02\x01\x01".to_vec();
+    foreign.resize(64, 0);
+    foreign[16] = 3;
+    foreign[18] = 183;
+    fs::write(root.0.join("arm"), &foreign).unwrap();
+    for name in ["text", "arm"] {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(root.0.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let boot = |init: &str| ["rootfstype=hostfs".to_owned(), flags.clone(), format!("init={init}")];
+    let refusal = |init: &str, words: &[&str]| {
+        let line = boot(init);
+        let line: Vec<&str> = line.iter().map(String::as_str).collect();
+        expect_refusal(&line, &format!("init={init}"), words);
+    };
+    refusal("/missing", &["no such file"]);
+    refusal("/text", &["not an ELF file"]);
+    refusal("/arm", &["not an x86-64 ELF file"]);
+    refusal("/noexec", &["EACCES"]);
+    expect_refusal(&["rootfstype=hostfs", "rootflags=/no/such/dir"], "rootflags=/no/such/dir", &["ENOENT"]);
+    expect_refusal(&["rw"], "root=", &["rootfstype=hostfs"]);
+    expect_refusal(&["rootfstype=hostfs", &flags], "init=", &["/sbin/init"]);
+}
+
+#[test]
+fn exit_status_output_arguments_and_environment_are_inits() {
+    let root = Scratch::new("status");
+    let source = r#"
+        #include <stdio.h>
+        #include <stdlib.h>
+        int main(int argc, char **argv) {
+            for (int i = 1; i < argc; i++) printf("%s\n", argv[i]);
+            printf("%s\n", getenv("COLOUR"));
+            return 42;
+        }"#;
+    root.compile("init", source, STATIC_PIE);
+    let flags = format!("rootflags={}", root.0.display());
+    for hook in ["hook=seccomp", "hook=patch", "hook=auto"] {
+        let line = ["rootfstype=hostfs", &flags, "init=/init", "COLOUR=blue", "quiet", hook, "--", "a", "b=c"];
+        let out = vmlinux(&line);
+        assert_eq!(String::from_utf8_lossy(&out.stdout), "a\nb=c\nblue\n", "{hook}: {out:?}");
+        assert_eq!(out.status.code(), Some(42), "{hook}");
+    }
+}
+
+#[test]
+fn a_signal_that_ends_init_shows_in_the_status() {
+    let root = Scratch::new("signal");
+    root.compile("init", "int main(void) { volatile int *p = 0; return *p; }", STATIC_PIE);
+    let flags = format!("rootflags={}", root.0.display());
+    let out = vmlinux(&["rootfstype=hostfs", &flags, "init=/init", "loglevel=8"]);
+    assert_eq!(out.status.code(), Some(128 + 11), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("segfault"), "{out:?}");
+}
+
+#[test]
+fn an_idle_small_guest_is_small() {
+    let root = Scratch::new("idle");
+    root.compile(
+        "init",
+        "#include <unistd.h>\nint main(void) { write(1, \"up\\n\", 3); sleep(30); return 0; }",
+        STATIC_PIE,
+    );
+    let mut guest = Command::new(env!("CARGO_BIN_EXE_vmlinux"))
+        .args(["rootfstype=hostfs", &format!("rootflags={}", root.0.display()), "init=/init", "mem=64m", "quiet"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("vmlinux starts");
+    let mut up = [0u8; 3];
+    std::io::Read::read_exact(guest.stdout.as_mut().unwrap(), &mut up).expect("the guest comes up");
+    let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", guest.id())).unwrap();
+    let pss = rollup.lines().find_map(|l| l.strip_prefix("Pss:")).unwrap();
+    let kilobytes: u64 = pss.trim().trim_end_matches(" kB").parse().unwrap();
+    guest.kill().unwrap();
+    guest.wait().unwrap();
+    assert!(kilobytes < 40 * 1024, "{kilobytes} kB");
+}
+
+#[test]
+fn a_signal_from_outside_stops_the_machine() {
+    let root = Scratch::new("term");
+    root.compile("init", "#include <unistd.h>\nint main(void) { write(1, \"up\\n\", 3); for (;;) ; }", STATIC_PIE);
+    let mut guest = Command::new(env!("CARGO_BIN_EXE_vmlinux"))
+        .args(["rootfstype=hostfs", &format!("rootflags={}", root.0.display()), "init=/init", "quiet"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("vmlinux starts");
+    let mut up = [0u8; 3];
+    std::io::Read::read_exact(guest.stdout.as_mut().unwrap(), &mut up).expect("the guest comes up");
+    let killed = Command::new("kill").args(["-TERM", &guest.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(guest.wait().unwrap().code(), Some(128 + 15));
+}
