@@ -3,6 +3,7 @@
 #[allow(unsafe_code)]
 pub mod alloc;
 mod page_map;
+pub mod residency;
 mod sites;
 mod space;
 #[allow(unsafe_code)]

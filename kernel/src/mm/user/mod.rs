@@ -253,3 +253,21 @@ pub(super) fn copy_between(dst: usize, src: usize, len: usize) -> Result<()> {
     }
     Ok(())
 }
+
+/// Reads guest memory without resolving faults; returns how many bytes were *not* read.
+pub(super) fn read_raw(dst: &mut [u8], src: usize) -> usize {
+    if mm::check_user_range(src, dst.len()).is_err() {
+        return dst.len();
+    }
+    // SAFETY: `dst` is ours to write; `src` lies in guest memory, and faults there are caught.
+    unsafe { uaccess::copy(dst.as_mut_ptr(), src as *const u8, dst.len()) }
+}
+
+/// Writes guest memory without resolving faults; returns how many bytes were *not* written.
+pub(super) fn write_raw(dst: usize, src: &[u8]) -> usize {
+    if mm::check_user_range(dst, src.len()).is_err() {
+        return src.len();
+    }
+    // SAFETY: `src` is ours to read; `dst` lies in guest memory, and faults there are caught.
+    unsafe { uaccess::copy(dst as *mut u8, src.as_ptr(), src.len()) }
+}
