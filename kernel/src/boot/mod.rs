@@ -136,6 +136,7 @@ fn set_up_network(o: &Options) -> Result<(), BootError> {
     if let Some(name) = o.ip.iter().find_map(|c| c.hostname.as_deref()) {
         syscall::misc::set_hostname(name.as_bytes());
     }
+    net::facts::register();
     net::config::init(&o.devices, &addresses).map_err(|e| BootError::new(e.to_string()))
 }
 

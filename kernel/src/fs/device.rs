@@ -115,6 +115,10 @@ impl FileOps for MemoryDevice {
         false
     }
 
+    fn stays_at_start(&self) -> bool {
+        matches!(self, MemoryDevice::Null | MemoryDevice::Zero | MemoryDevice::Full)
+    }
+
     fn has_readiness(&self) -> bool {
         matches!(self, MemoryDevice::Random | MemoryDevice::KernelLog)
     }

@@ -103,6 +103,11 @@ pub trait FileOps: Any + Send + Sync {
         false
     }
 
+    /// Whether lseek(2) always leaves the offset at 0 (null(4)).
+    fn stays_at_start(&self) -> bool {
+        false
+    }
+
     /// Whether the offset stays locked while a transfer runs. Files whose contents are computed from processes, mounts or
     /// the network say no: what computes them takes locks of lower rank.
     fn locks_offset(&self) -> bool {

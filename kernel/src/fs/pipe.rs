@@ -220,12 +220,13 @@ impl Pipe {
     /// Puts bytes in. EPIPE if no reader is left; EAGAIN if there is no room, or not for all of an atomic write.
     pub fn write(&self, src: &mut IovSource<'_>, packet: bool) -> Result<usize> {
         let len = src.remaining();
+        // As Linux: writing nothing is fine even where nobody reads.
+        if len == 0 {
+            return Ok(0);
+        }
         let mut ring = self.ring.lock();
         if ring.readers == 0 {
             return Err(Errno::EPIPE.into());
-        }
-        if len == 0 {
-            return Ok(0);
         }
         let room = ring.room(packet);
         if room == 0 || (len <= PIPE_BUF && room < len) {

@@ -16,7 +16,7 @@ use crate::time::timespec::{duration_of, timespec_of};
 
 const EFD_SEMAPHORE: u32 = 1;
 const TFD_TIMER_ABSTIME: u32 = 1;
-/// Nothing sets the clock here in steps (`docs/limits.md`), so that no timer is ever cancelled by it.
+/// Accepted; a step of the clock cancels no timer.
 const TFD_TIMER_CANCEL_ON_SET: u32 = 2;
 
 /// CLOEXEC and NONBLOCK, which these calls spell as open(2) does. EINVAL for flags beyond those and `more`.

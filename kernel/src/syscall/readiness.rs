@@ -38,10 +38,11 @@ impl Wanted {
 fn wait_for_any(t: &Thread, wanted: &[Wanted], patience: Patience) -> (Vec<PollEvents>, bool) {
     let found: Vec<PollEvents> = wanted.iter().map(|w| w.look(&mut PollWatch::look())).collect();
     let any = |found: &[PollEvents]| found.iter().any(|e| !e.is_empty());
-    let Some(deadline) = patience.deadline() else { return (found, false) };
     if any(&found) {
         return (found, false);
     }
+    // As Linux: a pending signal ends even a call that does not wait, so that a mask can let signals in for a moment.
+    let Some(deadline) = patience.deadline() else { return (found, t.signal_pending()) };
     let mut watches: Vec<PollWatch<'_>> = wanted.iter().map(|w| PollWatch::for_thread(t, w.interest)).collect();
     let mut first = true;
     let mut found = found;
@@ -55,7 +56,7 @@ fn wait_for_any(t: &Thread, wanted: &[Wanted], patience: Patience) -> (Vec<PollE
         first = false;
         any(&found).then_some(())
     });
-    (found, end == Err(WaitEnd::Interrupted))
+    (found, end == Err(WaitEnd::Interrupted) || (end == Err(WaitEnd::TimedOut) && t.signal_pending()))
 }
 
 /// The instant that a relative timeout ends.

@@ -75,8 +75,10 @@ fn busy() -> time::Duration {
     total.min(time::since_boot())
 }
 
+/// Seconds with two decimals, rounded up: a machine that runs is not 0.00 seconds old.
 fn hundredths(d: time::Duration) -> String {
-    format!("{}.{:02}", d.as_secs(), d.subsec_millis() / 10)
+    let n = d.as_millis().div_ceil(10);
+    format!("{}.{:02}", n / 100, n % 100)
 }
 
 fn uptime() -> String {
