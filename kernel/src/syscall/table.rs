@@ -164,7 +164,7 @@ syscalls! {
     155 pivot_root(path, path) => none, Missing, "";
     156 _sysctl(hex, hex, hex, hex, hex, hex) => none, Missing, "gone since Linux 5.5";
     157 prctl(int, hex, hex, hex, hex) => super::prctl::sys_prctl, Partial, "see docs/limits.md for the options";
-    158 arch_prctl(hex, ptr) => super::prctl::sys_arch_prctl, Partial, "FS only; ARCH_SET_GS is EINVAL";
+    158 arch_prctl(hex, ptr) => super::prctl::sys_arch_prctl, Partial, "FS, GS and cpuid; no XSAVE permissions";
     159 adjtimex(ptr) => super::time::sys_adjtimex, Partial, "read only: the clock follows the host's";
     160 setrlimit(int, ptr) => super::misc::sys_setrlimit, Partial, "kept; enforced where a subsystem asks";
     161 chroot(path) => super::directory::sys_chroot, Full, "";
