@@ -4,7 +4,7 @@ use super::context::Actor;
 use super::inode::FileSystem;
 use super::lookup::Resolve;
 use super::mount::{self, MountFlags};
-use super::{devtmpfs, tmpfs::TmpFs};
+use super::{devtmpfs, procfs, sysfs, tmpfs::TmpFs};
 use crate::error::{Errno, Result};
 use alloc::sync::Arc;
 
@@ -16,6 +16,9 @@ pub fn mount_initial(root: Arc<dyn FileSystem>, source: &str, flags: MountFlags,
     let nosuid = MountFlags::NOSUID;
     let nodev = nosuid | MountFlags::NODEV;
     mount_if_there(b"/dev", devtmpfs::new()?, "devtmpfs", nosuid)?;
+    let nothing = nodev | MountFlags::NOEXEC;
+    mount_if_there(b"/proc", procfs::file_system(), "proc", nothing)?;
+    mount_if_there(b"/sys", sysfs::file_system(), "sysfs", nothing)?;
     for (directory, mode) in [(&b"/dev/shm"[..], 0o1777), (b"/run", 0o755), (b"/tmp", 0o1777)] {
         mount_if_there(directory, TmpFs::new("tmpfs", memory / 2, mode), "tmpfs", nodev)?;
     }

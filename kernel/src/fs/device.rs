@@ -115,6 +115,14 @@ impl FileOps for MemoryDevice {
         false
     }
 
+    fn stays_at_start(&self) -> bool {
+        matches!(self, MemoryDevice::Null | MemoryDevice::Zero | MemoryDevice::Full)
+    }
+
+    fn has_readiness(&self) -> bool {
+        matches!(self, MemoryDevice::Random | MemoryDevice::KernelLog)
+    }
+
     fn map_source(&self, _file: &OpenFile) -> Result<MapSource> {
         match self {
             MemoryDevice::Zero => Ok(MapSource::Zero),

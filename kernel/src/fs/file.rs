@@ -5,15 +5,16 @@
 //! file's wait queues, looks again and sleeps. Blocking, timeouts, signals and SA_RESTART are thus in one place for all
 //! kinds of files.
 
+use super::epoll::{Epoll, Watchers};
 use super::inode::{DirSink, FileKind, Inode, Metadata};
 use super::poll::{PollEvents, PollWatch};
 use crate::error::{Errno, Result};
 use crate::mm::{IovDest, IovSource};
 use crate::sync::{Rank, SpinGuard, SpinLock};
-use crate::task::Thread;
+use crate::task::{Fd, Thread};
 use crate::time::Duration;
 use alloc::string::String;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use core::any::Any;
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -102,6 +103,11 @@ pub trait FileOps: Any + Send + Sync {
         false
     }
 
+    /// Whether lseek(2) always leaves the offset at 0 (null(4)).
+    fn stays_at_start(&self) -> bool {
+        false
+    }
+
     /// Whether the offset stays locked while a transfer runs. Files whose contents are computed from processes, mounts or
     /// the network say no: what computes them takes locks of lower rank.
     fn locks_offset(&self) -> bool {
@@ -139,6 +145,11 @@ pub trait FileOps: Any + Send + Sync {
     fn poll(&self, file: &OpenFile, watch: &mut PollWatch<'_>) -> PollEvents {
         let _ = (file, watch);
         PollEvents::READABLE | PollEvents::WRITABLE
+    }
+
+    /// Whether readiness means anything here: epoll(7) refuses files that are always ready.
+    fn has_readiness(&self) -> bool {
+        true
     }
 
     /// How long a blocking transfer may wait (socket timeouts); `None` is for ever.
@@ -189,11 +200,17 @@ pub struct OpenFile {
     flags: AtomicU32,
     offset: SpinLock<u64>,
     path: Option<super::Path>,
+    /// The epoll instances that watch it.
+    watchers: SpinLock<Watchers>,
 }
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
         super::locks::description_dropped(self);
+        let watchers = core::mem::take(self.watchers.get_mut());
+        if !watchers.is_empty() {
+            super::epoll::description_dropped(self, watchers);
+        }
     }
 }
 
@@ -215,7 +232,16 @@ impl OpenFile {
             flags: AtomicU32::new((flags & !spent).bits()),
             offset: SpinLock::new(Rank::OpenFile, 0),
             path,
+            watchers: SpinLock::new(Rank::OpenFile, Watchers::default()),
         })
+    }
+
+    pub(super) fn add_watcher(&self, epoll: Weak<Epoll>, fd: Fd) {
+        self.watchers.lock().add(epoll, fd);
+    }
+
+    pub(super) fn remove_watcher(&self, epoll: &Weak<Epoll>, fd: Fd) {
+        self.watchers.lock().remove(epoll, fd);
     }
 
     /// What the file does.

@@ -220,12 +220,13 @@ impl Pipe {
     /// Puts bytes in. EPIPE if no reader is left; EAGAIN if there is no room, or not for all of an atomic write.
     pub fn write(&self, src: &mut IovSource<'_>, packet: bool) -> Result<usize> {
         let len = src.remaining();
+        // As Linux: writing nothing is fine even where nobody reads.
+        if len == 0 {
+            return Ok(0);
+        }
         let mut ring = self.ring.lock();
         if ring.readers == 0 {
             return Err(Errno::EPIPE.into());
-        }
-        if len == 0 {
-            return Ok(0);
         }
         let room = ring.room(packet);
         if room == 0 || (len <= PIPE_BUF && room < len) {
@@ -237,26 +238,58 @@ impl Pipe {
         Ok(n)
     }
 
+    /// A copy of the first bytes, at most `len`, which stay. Empty if there are none and no writer is left; EAGAIN if
+    /// there are none.
+    pub fn peek(&self, len: usize) -> Result<alloc::vec::Vec<u8>> {
+        let ring = self.ring.lock();
+        if ring.bytes == 0 {
+            return if ring.writers == 0 { Ok(alloc::vec::Vec::new()) } else { Err(Errno::EAGAIN.into()) };
+        }
+        let mut copy = alloc::vec::Vec::with_capacity(len.min(ring.bytes));
+        for page in &ring.pages {
+            let n = (page.end - page.start).min(len - copy.len());
+            copy.extend_from_slice(&page.bytes[page.start..page.start + n]);
+        }
+        Ok(copy)
+    }
+
+    /// Takes the first `n` bytes out, which were seen by [`Pipe::peek`].
+    pub fn consume(&self, n: usize) {
+        let mut ring = self.ring.lock();
+        let mut left = n.min(ring.bytes);
+        ring.bytes -= left;
+        while let Some(page) = ring.pages.front_mut() {
+            let step = left.min(page.end - page.start);
+            page.start += step;
+            left -= step;
+            if page.start < page.end {
+                break;
+            }
+            if let Some(p) = ring.pages.pop_front() {
+                ring.spare = Some(p.bytes);
+            }
+        }
+        drop(ring);
+        self.writable.wake(PollEvents::WRITABLE);
+    }
+
+    /// Bytes that a write of any length can put in, not 0. EPIPE if no reader is left; EAGAIN if there is no room.
+    pub fn room_for_splice(&self) -> Result<usize> {
+        let ring = self.ring.lock();
+        if ring.readers == 0 {
+            return Err(Errno::EPIPE.into());
+        }
+        match ring.room(false) {
+            0 => Err(Errno::EAGAIN.into()),
+            room => Ok(room),
+        }
+    }
+
     /// Copies up to `len` bytes from this pipe to another (tee(2)), which keeps them here; EAGAIN as reads and writes.
     pub fn tee(&self, to: &Pipe, len: usize) -> Result<usize> {
-        let copy = {
-            let ring = self.ring.lock();
-            if ring.bytes == 0 {
-                return if ring.writers == 0 { Ok(0) } else { Err(Errno::EAGAIN.into()) };
-            }
-            let mut copy = alloc::vec::Vec::with_capacity(len.min(ring.bytes));
-            for page in &ring.pages {
-                let n = (page.end - page.start).min(len - copy.len());
-                copy.extend_from_slice(&page.bytes[page.start..page.start + n]);
-            }
-            copy
-        };
-        let room = to.ring.lock().room(false);
-        let n = copy.len().min(room);
-        if n == 0 {
-            return Err(Errno::EAGAIN.into());
-        }
-        to.write(&mut IovSource::kernel(&copy[..n]), false)
+        let room = to.room_for_splice()?;
+        let copy = self.peek(len.min(room))?;
+        to.write(&mut IovSource::kernel(&copy), false)
     }
 }
 
@@ -475,6 +508,21 @@ mod tests {
         assert_eq!(get(&r, 100).unwrap(), b"one");
         assert_eq!(get(&r, 2).unwrap(), b"th");
         assert_eq!(get(&r, 100).unwrap_err().errno(), Errno::EAGAIN);
+    }
+
+    #[test]
+    fn what_was_peeked_is_consumed_in_part() {
+        let (r, w) = pair();
+        let pipe = r.ops().pipe().unwrap();
+        put(&w, &[1; 5000]).unwrap();
+        put(&w, &[2; 10]).unwrap();
+        assert_eq!(pipe.peek(9999).unwrap().len(), 5010);
+        pipe.consume(4999);
+        assert_eq!(get(&r, 99).unwrap(), [[1].as_slice(), &[2; 10]].concat());
+        let (r2, w2) = pair();
+        put(&w, b"both").unwrap();
+        assert_eq!(pipe.tee(w2.ops().pipe().unwrap(), 3).unwrap(), 3);
+        assert_eq!((get(&r2, 9).unwrap(), get(&r, 9).unwrap()), (b"bot".to_vec(), b"both".to_vec()));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::sched::WaitQueue;
 use crate::task::Thread;
+use crate::time::Instant;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -113,5 +114,36 @@ impl<'a> PollWatch<'a> {
     /// The registrations, for an owner that outlives the watch.
     pub fn into_registrations(self) -> Vec<Registration> {
         self.registrations
+    }
+}
+
+/// How long a call waits for readiness.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Patience {
+    /// It looks once and does not sleep: signals do not end it either.
+    Immediate,
+    /// Until then.
+    Until(Instant),
+    /// Until something is ready or a signal comes.
+    Forever,
+}
+
+impl Patience {
+    /// For a deadline that may lie in the past; `None` is for ever.
+    pub fn until(deadline: Option<Instant>) -> Self {
+        match deadline {
+            None => Patience::Forever,
+            Some(at) if at <= crate::time::now() => Patience::Immediate,
+            Some(at) => Patience::Until(at),
+        }
+    }
+
+    /// The deadline of the sleep; the outer `None` says that there is none to be had.
+    pub fn deadline(self) -> Option<Option<Instant>> {
+        match self {
+            Patience::Immediate => None,
+            Patience::Until(at) => Some(Some(at)),
+            Patience::Forever => Some(None),
+        }
     }
 }

@@ -23,5 +23,5 @@ pub use fd::HostFd;
 pub use memory::{AlignedBuffer, LazyWords, Mapping};
 pub use preempt::{arm_preemption, start_preemption_timer};
 pub use raw::{exit_now, walk_frames};
-pub use system::{clock_source_is_tsc, raise_descriptor_limit, random};
+pub use system::{clock_source_is_tsc, raise_descriptor_limit, random, read_file};
 pub use window::{HostWindow, Prot};

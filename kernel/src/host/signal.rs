@@ -4,7 +4,8 @@ use super::memory::Mapping;
 use super::raw::syscall;
 use core::arch::asm;
 use linux_raw_sys::general::{
-    __NR_rt_sigaction, __NR_rt_sigprocmask, __NR_sigaltstack, SA_ONSTACK, SA_RESTORER, SA_SIGINFO, SIG_UNBLOCK,
+    __NR_rt_sigaction, __NR_rt_sigprocmask, __NR_sigaltstack, SA_ONSTACK, SA_RESTORER, SA_SIGINFO, SIG_SETMASK,
+    SIG_UNBLOCK,
 };
 
 /// The signal of the preemption timer: a real-time one that C libraries leave alone.
@@ -97,6 +98,13 @@ pub fn install_handler(signo: i32, handler: Handler) {
             .and_then(|_| syscall(__NR_rt_sigprocmask, [SIG_UNBLOCK as usize, &raw const unblock as usize, 0, 8, 0, 0]))
     };
     done.expect("the host accepts a handler for a valid signal");
+}
+
+/// Blocks every signal for good: this host thread is about to leave, and its runtime gives up the signal stack.
+pub fn block_all() {
+    let all = u64::MAX;
+    // SAFETY: the set is 8 bytes, as the size says, and lives across the call.
+    let _ = unsafe { syscall(__NR_rt_sigprocmask, [SIG_SETMASK as usize, &raw const all as usize, 0, 8, 0, 0]) };
 }
 
 /// Installs a plain handler that may interrupt anything but does not need a vCPU (SIGINT and its like).

@@ -1,5 +1,6 @@
 //! Facts about the host.
 
+use alloc::vec::Vec;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -30,4 +31,17 @@ pub fn clock_source_is_tsc() -> bool {
     let Ok(fd) = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) else { return false };
     let mut name = [0u8; 32];
     rustix::io::read(fd, &mut name).is_ok_and(|n| name[..n].trim_ascii() == b"tsc")
+}
+
+/// The whole contents of a small host file. `None` if it cannot be read.
+pub fn read_file(path: &str) -> Option<Vec<u8>> {
+    let fd = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let mut contents = Vec::new();
+    let mut chunk = [0u8; 4096];
+    loop {
+        match rustix::io::read(&fd, &mut chunk).ok()? {
+            0 => return Some(contents),
+            n => contents.extend_from_slice(&chunk[..n]),
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Futexes (futex(2)): sleeping on a word of guest memory.
 //!
-//! A waiter's entry stands in a hash bucket by its key: (address space, address) for private futexes, the address alone
-//! for shared ones, since all guests live in one address space. A wait reads the word and queues its entry under the
+//! A waiter's entry stands in a hash bucket by its key: (address space, address) for private futexes and for shared ones
+//! in private memory, (file, offset) for shared file mappings, the address alone for other shared memory. A wait reads the word and queues its entry under the
 //! bucket's lock; a wake takes entries out under it. The kernel is not preemptible, so a read-modify-write of the word
 //! is atomic against the guest while there is one vCPU; several need a compare-and-exchange in the copy routine.
 //!
@@ -10,7 +10,7 @@
 
 use crate::abi::general::{FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS};
 use crate::error::{Errno, Result};
-use crate::mm::UserPtr;
+use crate::mm::{Shared, UserPtr};
 use crate::sched::{self, WaitEnd};
 use crate::sync::{Rank, SpinLock};
 use crate::task::{self, Thread, Tid};
@@ -28,37 +28,61 @@ const ROBUST_LIST_LIMIT: usize = 2048;
 /// `Waiter::woken` before anybody woke it.
 const ASLEEP: i32 = -1;
 
-/// What a futex is known by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What a futex is known by, and where the caller has it.
+#[derive(Clone, Copy, Debug)]
 pub struct Key {
-    /// Names the address space; 0 for shared futexes.
-    space: usize,
+    space: Space,
+    /// In the space.
+    offset: u64,
+    /// Where the caller sees the word: not part of what it is known by.
     addr: usize,
 }
 
+/// What a futex's offset counts in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Space {
+    /// The addresses of one address space; `shared` operations and private ones do not meet (futex(2)).
+    Addresses { mm: usize, shared: bool },
+    /// A file that is mapped.
+    File(usize),
+    /// Memory that relatives share at one address.
+    Everybody,
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.space == other.space && self.offset == other.offset
+    }
+}
+
 impl Key {
-    /// The key of the word at `addr`. EINVAL if it is not aligned to 4 bytes.
+    /// The key of the word at `addr`. EINVAL if it is not aligned to 4 bytes, EFAULT if a shared one is not mapped.
     pub fn new(t: &Thread, addr: usize, private: bool) -> Result<Self> {
         if !addr.is_multiple_of(4) {
             return Err(Errno::EINVAL.because("a futex is aligned to 4 bytes"));
         }
-        let space = if private { Arc::as_ptr(&t.mm()) as usize } else { 0 };
-        Ok(Key { space, addr })
-    }
-
-    /// Its parts, for a restart block.
-    pub fn parts(self) -> (usize, usize) {
-        (self.space, self.addr)
-    }
-
-    /// From [`Key::parts`].
-    pub fn from_parts(space: usize, addr: usize) -> Self {
-        Key { space, addr }
+        let mm = t.mm();
+        let own = |shared| Space::Addresses { mm: Arc::as_ptr(&mm) as usize, shared };
+        let (space, offset) = if private {
+            (own(false), addr as u64)
+        } else {
+            match mm.shared_location(addr)? {
+                (Shared::File(file), offset) => (Space::File(file), offset),
+                (Shared::Memory, offset) => (Space::Everybody, offset),
+                (Shared::Private, offset) => (own(true), offset),
+            }
+        };
+        Ok(Key { space, offset, addr })
     }
 
     fn bucket(&self) -> usize {
-        let mixed = (self.addr >> 2).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (self.space >> 4).wrapping_mul(0x85eb_ca6b);
-        (mixed >> 32) % BUCKETS
+        let space = match self.space {
+            Space::Addresses { mm, .. } => mm,
+            Space::File(file) => file,
+            Space::Everybody => 0,
+        } as u64;
+        let mixed = (self.offset >> 2).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (space >> 4).wrapping_mul(0x85eb_ca6b);
+        (mixed >> 32) as usize % BUCKETS
     }
 
     fn word(&self) -> UserPtr<u32> {

@@ -212,7 +212,7 @@ pub struct Image {
 }
 
 /// Maps the image into `mm`.
-pub fn map_image(mm: &Mm, file: &Arc<OpenFile>, h: &Headers) -> Result<Image> {
+pub fn map_image(mm: &Arc<Mm>, file: &Arc<OpenFile>, h: &Headers) -> Result<Image> {
     let MapSource::Host(host) = file.ops().map_source(file)? else {
         return Err(bad("the file system cannot map executables"));
     };
@@ -250,12 +250,15 @@ fn reserve_anywhere(mm: &Mm, h: &Headers) -> Result<usize> {
 }
 
 /// Reserves the addresses that a fixed-address image (ET_EXEC) is linked to.
-fn reserve_fixed(mm: &Mm, h: &Headers) -> Result<usize> {
-    reserve(mm, h.span.1 - h.span.0, Placement::FixedNoReplace(h.span.0)).map_err(|e| match e.errno() {
-        Errno::EEXIST => Errno::ENOMEM.because("another program runs at the fixed addresses of this one (ET_EXEC)"),
-        _ => bad("linked to fixed addresses (ET_EXEC) that the guest does not have: only 64 KB to 1 GB can be used"),
-    })?;
-    Ok(0)
+fn reserve_fixed(mm: &Arc<Mm>, h: &Headers) -> Result<usize> {
+    match reserve(mm, h.span.1 - h.span.0, Placement::FixedNoReplace(h.span.0)) {
+        Ok(_) => Ok(0),
+        // Another program is there: the two take turns.
+        Err(e) if e.errno() == Errno::EEXIST => mm.claim(h.span.0..h.span.1).map(|()| 0),
+        Err(_) => {
+            Err(bad("linked to fixed addresses (ET_EXEC) that the guest does not have: only 64 KB to 1 GB can be used"))
+        }
+    }
 }
 
 fn reserve(mm: &Mm, len: usize, placement: Placement) -> Result<usize> {

@@ -5,6 +5,7 @@ use crate::arch;
 use crate::arch::TrapFrame;
 use crate::error::Result;
 use crate::fs::{Actor, Path, Resolve};
+use crate::mm::residency;
 use crate::task::{self, Thread};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -22,9 +23,16 @@ pub fn do_execve(
 ) -> Result<()> {
     let actor = Actor::of(t);
     let file = open_executable(&actor, base, name, resolve)?;
-    let program = load(Request { actor: &actor, file, name: shown_name, argv, envp, rlimits: t.process().rlimits() })?;
-    task::kill_other_threads(t)?;
-    install(t, program);
+    let request = Request { actor: &actor, file, name: shown_name, argv, envp, rlimits: t.process().rlimits() };
+    let loaded = load(request).and_then(|program| task::kill_other_threads(t).map(|()| program));
+    match loaded {
+        Ok(program) => install(t, program),
+        Err(e) => {
+            // A program at fixed addresses that could not be loaded may have taken the window from the caller.
+            residency::ensure(&t.mm());
+            return Err(e);
+        }
+    }
     task::exec_done(t);
     Ok(())
 }

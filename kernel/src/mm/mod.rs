@@ -3,6 +3,7 @@
 #[allow(unsafe_code)]
 pub mod alloc;
 mod page_map;
+pub mod residency;
 mod sites;
 mod space;
 #[allow(unsafe_code)]
@@ -10,7 +11,7 @@ pub mod user;
 mod vm_area;
 pub mod window;
 
-pub use space::{Access, FaultError, MapRequest, Mm, Placement, ProgramLayout, page_align_up};
+pub use space::{Access, FaultError, MapRequest, Mm, Placement, ProgramLayout, Shared, page_align_up};
 pub use user::{IovDest, IovSource, MAX_IOVECS, Pod, UserPtr, UserSlice};
 pub use vm_area::{Backing, FileBacking, VmArea, VmFlags};
 pub use window::Zone;

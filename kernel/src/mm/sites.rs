@@ -18,7 +18,7 @@ use hashbrown::HashMap;
 const PATCH_AFTER: u32 = 6;
 
 /// How often each site has trapped, by its return address.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Sites(HashMap<usize, u32>);
 
 impl Sites {

@@ -8,6 +8,7 @@
 //! Locks: the list, rank `Mm`; the window's lock is taken inside it. No guest memory is touched under it except pages
 //! that were just populated.
 
+use super::residency::{self, Parked};
 use super::sites::Sites;
 use super::vm_area::{Backing, FileBacking, VmArea, VmFlags};
 use super::window::{Zone, window};
@@ -19,7 +20,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Least number of bytes that a first touch populates.
 const CHUNK: usize = 64 * 1024;
@@ -95,6 +96,17 @@ pub enum FaultError {
     BeyondEnd,
     /// The guest's memory is used up.
     OutOfMemory,
+}
+
+/// With whom a mapping is shared ([`Mm::shared_location`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shared {
+    /// With every mapping of this file.
+    File(usize),
+    /// With relatives, who have it at the same address.
+    Memory,
+    /// With nobody.
+    Private,
 }
 
 /// The program break.
@@ -202,6 +214,7 @@ impl Areas {
 pub(super) struct Inner {
     pub(super) areas: Areas,
     pub(super) sites: Sites,
+    parked: Option<Parked>,
     program_break: Break,
     layout: ProgramLayout,
     auxv: Vec<u64>,
@@ -212,6 +225,10 @@ pub struct Mm {
     inner: SpinLock<Inner>,
     /// Processes that run in it (vfork(2) shares it).
     users: AtomicUsize,
+    /// Whether the window shows it (`residency`).
+    pub(super) resident: AtomicBool,
+    /// Whether other spaces claim addresses of it.
+    pub(super) related: AtomicBool,
 }
 
 impl core::fmt::Debug for Mm {
@@ -223,7 +240,14 @@ impl core::fmt::Debug for Mm {
 impl Mm {
     /// An empty address space with one user.
     pub fn new() -> Arc<Self> {
-        Arc::new(Mm { inner: SpinLock::new(Rank::Mm, Inner::default()), users: AtomicUsize::new(1) })
+        let mm = Arc::new(Mm {
+            inner: SpinLock::new(Rank::Mm, Inner::default()),
+            users: AtomicUsize::new(1),
+            resident: AtomicBool::new(true),
+            related: AtomicBool::new(false),
+        });
+        residency::register(&mm);
+        mm
     }
 
     /// Another process uses this address space (clone(2) with CLONE_VM but without CLONE_THREAD).
@@ -234,7 +258,7 @@ impl Mm {
     /// A process no longer uses it; the last one takes the mappings with it.
     pub fn drop_user(&self) {
         if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.release_all();
+            residency::leave(self);
         }
     }
 
@@ -243,15 +267,86 @@ impl Mm {
         self.inner.lock()
     }
 
-    fn release_all(&self) {
+    /// The mappings, lowest address first.
+    pub(super) fn areas(&self) -> Vec<VmArea> {
+        self.inner.lock().areas.by_start.values().cloned().collect()
+    }
+
+    /// Takes all mappings and the break away.
+    pub(super) fn take_areas(&self) -> Vec<VmArea> {
         let mut inner = self.inner.lock();
-        let areas = core::mem::take(&mut inner.areas.by_start);
-        for area in areas.into_values() {
-            release(&area);
-            window().give_back(area.range());
+        inner.program_break = Break::default();
+        core::mem::take(&mut inner.areas.by_start).into_values().collect()
+    }
+
+    /// The address range that is set aside for the program break.
+    pub(super) fn break_range(&self) -> Range<usize> {
+        let b = self.inner.lock().program_break;
+        b.start..b.limit
+    }
+
+    /// The address ranges that this space has taken from the window: its mappings and the break's range, without overlap.
+    pub(super) fn claims(&self) -> Vec<Range<usize>> {
+        let inner = self.inner.lock();
+        let reserved = inner.program_break.start..inner.program_break.limit;
+        let mut claims: Vec<Range<usize>> = Vec::with_capacity(inner.areas.by_start.len() + 1);
+        for area in inner.areas.by_start.values() {
+            let before = area.start..area.end.min(reserved.start);
+            let after = area.start.max(reserved.end)..area.end;
+            let parts = if reserved.is_empty() { [area.range(), 0..0] } else { [before, after] };
+            for part in parts.into_iter().filter(|p| !p.is_empty()) {
+                match claims.last_mut().filter(|last| last.end == part.start) {
+                    Some(last) => last.end = part.end,
+                    None => claims.push(part),
+                }
+            }
         }
-        let b = core::mem::take(&mut inner.program_break);
-        give_back_break(&b);
+        if !reserved.is_empty() {
+            claims.push(reserved);
+        }
+        claims
+    }
+
+    /// Becomes a copy of `parent`'s lists (fork(2)); contents are the caller's business.
+    pub(super) fn copy_from(&self, parent: &Mm) {
+        let (areas, program_break, layout, auxv, sites) = {
+            let p = parent.inner.lock();
+            let kept = p.areas.by_start.iter().filter(|(_, a)| !a.flags.contains(VmFlags::DONTFORK));
+            let areas: BTreeMap<usize, VmArea> = kept.map(|(k, a)| (*k, a.clone())).collect();
+            (areas, p.program_break, p.layout, p.auxv.clone(), p.sites.clone())
+        };
+        let mut inner = self.inner.lock();
+        inner.areas.by_start = areas;
+        inner.program_break = program_break;
+        inner.layout = layout;
+        inner.auxv = auxv;
+        inner.sites = sites;
+    }
+
+    /// Keeps, or drops, contents that are out of the window.
+    pub(super) fn set_parked(&self, parked: Option<Parked>) {
+        let old = core::mem::replace(&mut self.inner.lock().parked, parked);
+        drop(old);
+    }
+
+    /// The contents that are out of the window.
+    pub(super) fn take_parked(&self) -> Option<Parked> {
+        self.inner.lock().parked.take()
+    }
+
+    /// Reserves a range that other spaces may have mapped, too: they take turns from now on (`residency`). This space is
+    /// resident afterwards. ENOMEM if a part is neither free nor any space's.
+    pub fn claim(self: &Arc<Self>, range: Range<usize>) -> Result<()> {
+        residency::claim(self, &range, || {
+            self.inner.lock().areas.insert(VmArea {
+                start: range.start,
+                end: range.end,
+                prot: Prot::empty(),
+                flags: VmFlags::NORESERVE,
+                backing: Backing::Anonymous,
+                name: "",
+            });
+        })
     }
 
     /// Makes a mapping; returns its address.
@@ -265,7 +360,7 @@ impl Mm {
         if promise && matches!(request.backing, Backing::Anonymous) && len > window().usage().1 {
             return Err(Errno::ENOMEM.because("larger than the guest's memory (mem=)"));
         }
-        let range = place(&mut inner, len, request.placement, request.zone)?;
+        let range = place(&mut inner, self.related.load(Ordering::Relaxed), len, request.placement, request.zone)?;
         let area = VmArea {
             start: range.start,
             end: range.end,
@@ -281,18 +376,20 @@ impl Mm {
                 return Err(e);
             }
         }
+        let mut area = area;
+        area.flags.set(VmFlags::WRITTEN, area.prot.contains(Prot::WRITE));
         inner.areas.insert(area);
         Ok(range.start)
     }
 
     /// Unmaps whatever lies in the range (munmap(2)).
     pub fn unmap(&self, range: Range<usize>) -> Result<()> {
-        let mut inner = self.inner.lock();
-        inner.sites.forget(&range);
-        for part in inner.areas.carve(&range) {
-            release(&part);
-            window().give_back(part.range());
-        }
+        let parts = {
+            let mut inner = self.inner.lock();
+            inner.sites.forget(&range);
+            inner.areas.carve(&range)
+        };
+        residency::finish_unmap(self, &parts, false);
         Ok(())
     }
 
@@ -313,6 +410,9 @@ impl Mm {
             }
             for mut part in inner.areas.carve(&changed) {
                 part.prot = prot;
+                if prot.contains(Prot::WRITE) {
+                    part.flags.insert(VmFlags::WRITTEN);
+                }
                 let done = match &part.backing {
                     Backing::Anonymous => window().protect(part.range(), prot),
                     Backing::File(_) => window().protect_file(part.range(), prot),
@@ -362,8 +462,8 @@ impl Mm {
         Ok(())
     }
 
-    /// Forgets the contents of the range (MADV_DONTNEED): anonymous memory reads as zeros, private file mappings as the
-    /// file. ENOMEM if a part is not mapped.
+    /// Forgets the contents of the range (MADV_DONTNEED): private anonymous memory reads as zeros, private file mappings
+    /// as the file; what is shared keeps its contents. ENOMEM if a part is not mapped.
     pub fn discard(&self, range: Range<usize>) -> Result<()> {
         let inner = self.inner.lock();
         let mut at = range.start;
@@ -371,12 +471,32 @@ impl Mm {
             let part = a.start.max(range.start)..a.end.min(range.end);
             at = a.end;
             match &a.backing {
+                _ if a.flags.contains(VmFlags::SHARED) => {}
                 Backing::Anonymous => {
                     window().discard(part)?;
                 }
-                Backing::File(_) if !a.flags.contains(VmFlags::SHARED) => window().drop_private(part)?,
-                Backing::File(_) => {}
+                Backing::File(_) => window().drop_private(part)?,
             }
+        }
+        if inner.areas.gaps(&range).is_empty() {
+            Ok(())
+        } else {
+            Err(Errno::ENOMEM.because("part of the range is not mapped"))
+        }
+    }
+
+    /// Gives the memory of shared mappings back, so that it reads as zeros for everybody (MADV_REMOVE). EINVAL if a
+    /// mapping is private, or its file is not the kernel's own.
+    pub fn remove(&self, range: Range<usize>) -> Result<()> {
+        let inner = self.inner.lock();
+        let mut at = range.start;
+        while let Some(a) = inner.areas.first_above(at).filter(|a| a.start < range.end) {
+            let part = a.start.max(range.start)..a.end.min(range.end);
+            at = a.end;
+            if !a.flags.contains(VmFlags::SHARED) || !matches!(a.backing, Backing::Anonymous) {
+                return Err(Errno::EINVAL.because("MADV_REMOVE is for shared anonymous memory"));
+            }
+            window().discard(part)?;
         }
         if inner.areas.gaps(&range).is_empty() {
             Ok(())
@@ -432,16 +552,17 @@ impl Mm {
                 start: old_end,
                 end: new_end,
                 prot: Prot::READ | Prot::WRITE,
-                flags: VmFlags::HEAP,
+                flags: VmFlags::HEAP | VmFlags::WRITTEN,
                 backing: Backing::Anonymous,
                 name: "[heap]",
             });
-        } else {
-            for part in inner.areas.carve(&(new_end..old_end)) {
-                release(&part);
-            }
         }
         inner.program_break.now = to;
+        if new_end < old_end {
+            let parts = inner.areas.carve(&(new_end..old_end));
+            drop(inner);
+            residency::finish_unmap(self, &parts, true);
+        }
         to
     }
 
@@ -454,10 +575,9 @@ impl Mm {
         }
         if matches!(to, None | Some(Placement::Hint(_))) {
             if new_len <= old.len() {
-                for part in inner.areas.carve(&(old.start + new_len..old.end)) {
-                    release(&part);
-                    window().give_back(part.range());
-                }
+                let parts = inner.areas.carve(&(old.start + new_len..old.end));
+                drop(inner);
+                residency::finish_unmap(self, &parts, false);
                 return Ok(old.start);
             }
             let tail = old.end..old.start + new_len;
@@ -476,7 +596,7 @@ impl Mm {
             return Err(Errno::ENOMEM.because("no room to grow in place, and MREMAP_MAYMOVE is not set"));
         };
         let zone = if matches!(area.backing, Backing::Anonymous) { Zone::Data } else { Zone::Image };
-        let new = place(&mut inner, new_len, placement, zone)?;
+        let new = place(&mut inner, self.related.load(Ordering::Relaxed), new_len, placement, zone)?;
         let mut moved = VmArea { start: new.start, end: new.end, ..area.part(&(old.start..area.end)) };
         let copied = move_contents(&old, &mut moved, &area);
         if let Err(e) = copied {
@@ -485,10 +605,9 @@ impl Mm {
             return Err(e);
         }
         inner.areas.insert(moved);
-        for part in inner.areas.carve(&old) {
-            release(&part);
-            window().give_back(part.range());
-        }
+        let parts = inner.areas.carve(&old);
+        drop(inner);
+        residency::finish_unmap(self, &parts, false);
         Ok(new.start)
     }
 
@@ -504,6 +623,25 @@ impl Mm {
     /// The mapping that `addr` lies in.
     pub fn area_at(&self, addr: usize) -> Option<VmArea> {
         self.inner.lock().areas.find(addr).cloned()
+    }
+
+    /// What a byte of the mapping at `addr` is known by to whoever shares it: the file and the offset of a shared file
+    /// mapping, else `None` and the address. EFAULT if nothing is mapped there.
+    pub fn shared_location(&self, addr: usize) -> Result<(Shared, u64)> {
+        let inner = self.inner.lock();
+        let area = inner.areas.find(addr).ok_or(Errno::EFAULT.because("nothing is mapped there"))?;
+        Ok(match &area.backing {
+            Backing::File(f) if area.flags.contains(VmFlags::SHARED) => {
+                // One file may be open several times: the inode is what they share, if it has a name.
+                let identity = match &f.path {
+                    Some(p) => Arc::as_ptr(p.inode()).cast::<()>() as usize,
+                    None => Arc::as_ptr(&f.host) as usize,
+                };
+                (Shared::File(identity), f.offset + (addr - area.start) as u64)
+            }
+            _ if area.flags.contains(VmFlags::SHARED) => (Shared::Memory, addr as u64),
+            _ => (Shared::Private, addr as u64),
+        })
     }
 
     /// Bytes of address range, and of memory that is populated.
@@ -543,13 +681,13 @@ impl Drop for Mm {
     fn drop(&mut self) {
         // A space whose program could not be started was never given up by a process.
         if *self.users.get_mut() > 0 {
-            self.release_all();
+            residency::leave(self);
         }
     }
 }
 
 /// Takes the contents of a mapping away; its address range stays taken.
-fn release(area: &VmArea) {
+pub(super) fn release(area: &VmArea) {
     let done = match &area.backing {
         Backing::Anonymous => window().discard(area.range()).map(|_| ()),
         Backing::File(_) => window().unmap_file(area.range()).and_then(|()| window().discard_stubs(area.range())),
@@ -559,18 +697,8 @@ fn release(area: &VmArea) {
     }
 }
 
-/// Gives back what of the break's range no mapping has given back.
-fn give_back_break(b: &Break) {
-    if b.limit > b.start {
-        let used_to = page_align_up(b.now).unwrap_or(b.limit);
-        if used_to < b.limit {
-            window().give_back(used_to..b.limit);
-        }
-    }
-}
-
 /// Finds and takes the address range of a new mapping, clearing what MAP_FIXED replaces.
-fn place(inner: &mut Inner, len: usize, placement: Placement, zone: Zone) -> Result<Range<usize>> {
+fn place(inner: &mut Inner, related: bool, len: usize, placement: Placement, zone: Zone) -> Result<Range<usize>> {
     let w = window();
     match placement {
         Placement::Hint(at) => {
@@ -605,7 +733,12 @@ fn place(inner: &mut Inner, len: usize, placement: Placement, zone: Zone) -> Res
                 taken.push(gap);
             }
             for part in inner.areas.carve(&(at..end)) {
-                release(&part);
+                // Shared memory that a relative maps here too keeps its contents: they are the relative's as well.
+                let kept =
+                    related && part.flags.contains(VmFlags::SHARED) && matches!(part.backing, Backing::Anonymous);
+                if !kept {
+                    release(&part);
+                }
             }
             Ok(at..end)
         }

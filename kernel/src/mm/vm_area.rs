@@ -23,6 +23,8 @@ bitflags::bitflags! {
         const LOCKED = 1 << 5;
         /// Not copied on fork (MADV_DONTFORK).
         const DONTFORK = 1 << 6;
+        /// It is or was writable, so that a private mapping may differ from its file.
+        const WRITTEN = 1 << 7;
     }
 }
 

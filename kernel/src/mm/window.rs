@@ -234,10 +234,15 @@ impl Window {
     /// Gives memory to the pages of the range that have none and makes all of it accessible. ENOMEM when `mem=` is used
     /// up.
     pub fn populate(&self, range: Range<usize>, prot: Prot) -> Result<()> {
+        let limit = self.state.lock().limit;
+        self.populate_within(range, prot, limit)
+    }
+
+    fn populate_within(&self, range: Range<usize>, prot: Prot, limit: usize) -> Result<()> {
         let mut s = self.state.lock();
         let pages = self.pages(&range);
         let missing = pages.len() - s.populated.count(pages.clone());
-        if s.charged + missing > s.limit {
+        if s.charged + missing > limit {
             return Err(Errno::ENOMEM.because("the guest's memory (mem=) is used up"));
         }
         self.host.protect(range.start, range.len(), prot)?;
@@ -248,6 +253,26 @@ impl Window {
         s.populated.set(pages, true);
         s.charged += missing;
         Ok(())
+    }
+
+    /// As [`Window::populate`], for memory that was taken out of the window and comes back: no limit applies.
+    pub fn populate_always(&self, range: Range<usize>, prot: Prot) -> Result<()> {
+        self.populate_within(range, prot, usize::MAX)
+    }
+
+    /// Charges pages that are kept outside the window. With `strict`, ENOMEM when `mem=` is used up.
+    pub fn charge(&self, pages: usize, strict: bool) -> Result<()> {
+        let mut s = self.state.lock();
+        if strict && s.charged + pages > s.limit {
+            return Err(Errno::ENOMEM.because("the guest's memory (mem=) is used up"));
+        }
+        s.charged += pages;
+        Ok(())
+    }
+
+    /// Ends the charge of pages that were kept outside the window.
+    pub fn uncharge(&self, pages: usize) {
+        self.state.lock().charged -= pages;
     }
 
     /// Whether the page at `addr` has memory of its own.

@@ -47,6 +47,7 @@ pub mod config;
 mod datagram;
 mod error;
 mod event;
+pub mod facts;
 pub mod file;
 mod fragment;
 mod icmp;

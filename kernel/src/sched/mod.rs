@@ -21,6 +21,7 @@ mod wait_queue;
 pub use block::{WaitEnd, block_on, block_uninterruptible, sleep_until};
 pub use idle::{IdlePolicy, Poller, idle_loop, next_interruption, poll_devices, register_poller, set_idle_policy};
 pub use run_queue::{
-    Entity, FAIR_TURN, RunState, cpu_time, current, finish_switch, on_tick, schedule, spawn, wake, yield_now,
+    Entity, FAIR_TURN, RunState, TIME_SLICE, cpu_time, current, finish_switch, on_tick, schedule, spawn, wake,
+    yield_now,
 };
 pub use wait_queue::{WaitQueue, WakeCallback};

@@ -1,6 +1,7 @@
 //! Run queues, and the switch from one thread to the next.
 
 use crate::arch;
+use crate::mm::residency;
 use crate::sync::{PerVcpu, Rank, SpinLock, assert_none_held};
 use crate::task::Thread;
 use crate::time::{self, Duration, Instant};
@@ -181,17 +182,26 @@ pub fn schedule() {
         let next = if crate::host::is_stopping() { None } else { rq.pick() };
         rq.slice_started = now;
         match (current(), &next) {
-            (Some(p), Some(n)) if core::ptr::eq(p, Arc::as_ptr(n)) => return,
+            (Some(p), Some(n)) if core::ptr::eq(p, Arc::as_ptr(n)) => None,
             (None, None) => return,
-            _ => {}
+            _ => Some(next),
         }
+    };
+    let Some(next) = next else {
+        // The same thread goes on; its space may have lost the window to a child meanwhile.
+        if let Some(t) = current() {
+            residency::ensure(&t.mm());
+        }
+        return;
+    };
+    {
         if let Some(n) = &next {
             n.entity.switches.fetch_add(1, Ordering::Relaxed);
             arch::set_signal_pending(n.signal_pending());
             arch::request_preemption_check();
+            residency::ensure(&n.mm());
         }
-        next
-    };
+    }
     let next_context = next.as_ref().map(|n| n.context.handle());
     // The slot keeps the next thread. The previous one is kept until the next context has left this one's stack: if it
     // has ended, nobody else may know it, and its stack never unwinds.

@@ -41,7 +41,7 @@ pub use mask::{SIGSET_SIZE, TemporaryMask};
 pub use number::{DefaultAction, SIGNALS, SigSet, Signal};
 pub use queue::{Queue, Rejected};
 pub use restart::RestartBlock;
-pub(crate) use send::{ask_to_end, discard_ignored, resolve_restart};
+pub(crate) use send::{ask_to_end, discard_ignored, has_timer_signal, resolve_restart};
 pub use send::{
     check_permission, ignores, raise_sigpipe, send_to_group, send_to_process, send_to_thread, set_blocked, wait_for,
 };

@@ -6,7 +6,7 @@
 //! ends it at once: threads in killable waits must not sit it out.
 
 use super::action::{SIG_DFL, SIG_IGN};
-use super::info::SigInfo;
+use super::info::{SI_TIMER, SigInfo};
 use super::number::{DefaultAction, SigSet, Signal};
 use super::queue::Rejected;
 use crate::arch;
@@ -205,10 +205,26 @@ pub(crate) fn recalculate(t: &Thread) {
 
 /// Takes the next pending signal in `wanted`: the thread's own first, then the process's.
 pub(crate) fn take(t: &Thread, wanted: SigSet) -> Option<(Signal, SigInfo)> {
-    let hand = t.process().signals.hand();
-    let _ordered = hand.actions.lock();
-    let own = t.signals.private.lock().queue.take(wanted);
-    own.or_else(|| t.process().signals.queue.lock().take(wanted))
+    let process = t.process();
+    let mut found = {
+        let hand = process.signals.hand();
+        let _ordered = hand.actions.lock();
+        let own = t.signals.private.lock().queue.take(wanted);
+        own.or_else(|| process.signals.queue.lock().take(wanted))
+    };
+    if let Some((_, info)) = found.as_mut().filter(|f| f.1.code == SI_TIMER) {
+        process.timers.delivered(info);
+    }
+    found
+}
+
+/// Whether a signal of this timer is queued: for the thread if one is given, else for the process.
+pub(crate) fn has_timer_signal(process: &Process, thread: Option<&Thread>, id: i32) -> bool {
+    let found = match thread {
+        Some(t) => t.signals.private.lock().queue.with_timer_entry(id, |_| ()),
+        None => process.signals.queue.lock().with_timer_entry(id, |_| ()),
+    };
+    found.is_some()
 }
 
 /// Waits for a signal of `wanted` (sigtimedwait(2)): it is taken without its handler, whether blocked or not. EAGAIN

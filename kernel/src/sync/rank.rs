@@ -45,6 +45,8 @@ pub enum Rank {
     Signal,
     /// A thread's own state.
     Thread,
+    /// Which address spaces take turns in the window.
+    Residency,
     /// An address space's list of mappings.
     Mm,
     /// Page-cache page lists.

@@ -70,9 +70,9 @@ pub fn sys_futex(
     let other = || Key::new(t, second.addr(), private);
     let value2 = count(timeout.addr() as u32);
     match command {
-        c::FUTEX_WAIT => wait(t, key?, value, ANY, relative(timeout)?),
+        c::FUTEX_WAIT => wait(t, at, private, value, ANY, relative(timeout)?),
         c::FUTEX_WAIT_BITSET if value3 == 0 => Err(Errno::EINVAL.because("an empty bitset")),
-        c::FUTEX_WAIT_BITSET => wait(t, key?, value, value3, absolute(timeout, realtime)?),
+        c::FUTEX_WAIT_BITSET => wait(t, at, private, value, value3, absolute(timeout, realtime)?),
         c::FUTEX_WAKE => Ok(futex::wake(key?, at_least_one(value), ANY)),
         c::FUTEX_WAKE_BITSET if value3 == 0 => Err(Errno::EINVAL.because("an empty bitset")),
         c::FUTEX_WAKE_BITSET => Ok(futex::wake(key?, at_least_one(value), value3)),
@@ -94,14 +94,22 @@ pub fn sys_futex(
 }
 
 /// A wait that starts again by itself if it has no deadline, and through a restart block if it has one.
-fn wait(t: &Thread, key: Key, value: u32, bitset: u32, deadline: Option<Instant>) -> Result<usize> {
+fn wait(
+    t: &Thread,
+    at: UserPtr<u32>,
+    private: bool,
+    value: u32,
+    bitset: u32,
+    deadline: Option<Instant>,
+) -> Result<usize> {
+    let key = Key::new(t, at.addr(), private)?;
     match futex::wait_any(t, &[Expectation { key, value, bitset }], deadline) {
         Ok(_) => Ok(0),
         Err(e) if e.errno() == Errno::ERESTARTSYS => match deadline {
             None => Err(e),
-            Some(at) => {
-                let (space, addr) = key.parts();
-                let args = [space as u64, addr as u64, u64::from(value), u64::from(bitset), at.as_nanos(), 0];
+            Some(until) => {
+                let (value, bitset) = (u64::from(value), u64::from(bitset));
+                let args = [at.addr() as u64, u64::from(private), value, bitset, until.as_nanos(), 0];
                 t.signals.set_restart(RestartBlock { resume: resume_wait, args });
                 Err(Errno::ERESTART_RESTARTBLOCK.into())
             }
@@ -111,9 +119,8 @@ fn wait(t: &Thread, key: Key, value: u32, bitset: u32, deadline: Option<Instant>
 }
 
 fn resume_wait(t: &Thread, args: &[u64; 6]) -> Result<usize> {
-    let [space, addr, value, bitset, deadline, _] = *args;
-    let key = Key::from_parts(space as usize, addr as usize);
-    wait(t, key, value as u32, bitset as u32, Some(Instant(deadline)))
+    let [addr, private, value, bitset, until, _] = *args;
+    wait(t, UserPtr::new(addr as usize), private != 0, value as u32, bitset as u32, Some(Instant(until)))
 }
 
 /// set_robust_list(2)

@@ -43,6 +43,9 @@ fn range_from(addr: usize, len: usize) -> Result<Range<usize>> {
     Ok(addr..end)
 }
 
+/// Seals that forbid new writable mappings (fcntl(2)).
+const WRITE_SEALS: u32 = crate::abi::general::F_SEAL_WRITE | crate::abi::general::F_SEAL_FUTURE_WRITE;
+
 /// mmap(2).
 pub fn sys_mmap(t: &Thread, addr: usize, len: usize, prot: u32, flags: u32, fd: Fd, offset: u64) -> Result<usize> {
     if !offset.is_multiple_of(PAGE_SIZE as u64) {
@@ -73,7 +76,11 @@ pub fn sys_mmap(t: &Thread, addr: usize, len: usize, prot: u32, flags: u32, fd: 
         if !file.flags().readable() {
             return Err(Errno::EACCES.because("the file is not open for reading"));
         }
-        let may_write = file.flags().writable();
+        let sealed = file.inode().and_then(|i| i.seals().ok()).unwrap_or(0) & WRITE_SEALS != 0;
+        let may_write = file.flags().writable() && !(shared && sealed);
+        if shared && prot.contains(Prot::WRITE) && sealed {
+            return Err(Errno::EPERM.because("a writable shared mapping of a file that is sealed against writing"));
+        }
         if shared && prot.contains(Prot::WRITE) && !may_write {
             return Err(Errno::EACCES.because("a writable shared mapping of a file that is not open for writing"));
         }
@@ -185,7 +192,8 @@ pub fn sys_madvise(t: &Thread, addr: usize, len: usize, advice: i32) -> Result<u
     }
     let mm = t.mm();
     match advice {
-        MADV_DONTNEED | MADV_FREE | MADV_REMOVE => mm.discard(range)?,
+        MADV_DONTNEED | MADV_FREE => mm.discard(range)?,
+        MADV_REMOVE => mm.remove(range)?,
         MADV_POPULATE_READ | MADV_POPULATE_WRITE => mm.populate(range)?,
         // RANDOM to WILLNEED, FORK and DONTFORK, MERGEABLE to DODUMP, WIPEONFORK, KEEPONFORK, COLD, PAGEOUT, COLLAPSE.
         MADV_NORMAL..=3 | 10..=21 | 25 => {

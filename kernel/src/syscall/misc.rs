@@ -8,7 +8,7 @@ use crate::host;
 use crate::klog;
 use crate::mm::{UserPtr, UserSlice};
 use crate::sync::{Rank, SpinLock};
-use crate::task::{self, Capability, Fd, Pid, RESOURCES, Thread};
+use crate::task::{self, Capability, Fd, Pid, RESOURCES, Resource, Thread};
 use crate::time;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -153,6 +153,9 @@ pub fn sys_prlimit64(
         }
         Ok(before)
     })?;
+    if wanted.is_some() && resource == Resource::Cpu as usize {
+        target.timers.watch_cpu_limit();
+    }
     old.write_if_given(before)?;
     Ok(0)
 }

@@ -145,6 +145,10 @@ pub fn do_lseek(file: &OpenFile, offset: i64, whence: i32) -> Result<u64> {
     if !file.ops().seekable() {
         return Err(Errno::ESPIPE.into());
     }
+    if file.ops().stays_at_start() {
+        *file.offset() = 0;
+        return Ok(0);
+    }
     let from = |origin: u64| {
         origin.checked_add_signed(offset).filter(|&at| at <= i64::MAX as u64).ok_or(Errno::EINVAL.because("before 0"))
     };

@@ -12,7 +12,7 @@ use super::thread::{Completion, Thread, ThreadParts};
 use crate::abi::general as c;
 use crate::arch;
 use crate::error::{Errno, Result};
-use crate::mm::{Mm, UserPtr};
+use crate::mm::{Mm, UserPtr, residency};
 use crate::sched;
 use crate::signal::{ProcessSignals, Signal};
 use crate::task::Resource;
@@ -125,7 +125,15 @@ pub fn do_clone(t: &Thread, request: &CloneRequest) -> Result<usize> {
         Some(id) => table::allocate_exact_id(id)?,
         None => table::allocate_id()?,
     };
+    let forked = !flags.contains(CloneFlags::VM);
     let made = make(t, request, Tid(id), mm).and_then(|thread| {
+        // After a fork the window shows the child's memory, where its number goes.
+        if flags.contains(CloneFlags::CHILD_SETTID) {
+            let _ = request.child_tid.write(id);
+        }
+        if forked && flags.intersects(CloneFlags::PIDFD | CloneFlags::PARENT_SETTID) {
+            residency::ensure(&t.mm());
+        }
         if flags.contains(CloneFlags::PIDFD) {
             install_pidfd(t, &thread, request.pidfd)?;
         }
@@ -141,9 +149,6 @@ pub fn do_clone(t: &Thread, request: &CloneRequest) -> Result<usize> {
     // As Linux: a bad address for the number does not undo the clone.
     if flags.contains(CloneFlags::PARENT_SETTID) {
         let _ = request.parent_tid.write(id);
-    }
-    if flags.contains(CloneFlags::CHILD_SETTID) {
-        let _ = request.child_tid.write(id);
     }
     let completion = flags.contains(CloneFlags::VFORK).then(|| Arc::new(Completion::default()));
     if let Some(c) = &completion {
@@ -161,13 +166,16 @@ pub fn do_clone(t: &Thread, request: &CloneRequest) -> Result<usize> {
     drop(thread);
     if let Some(c) = completion {
         c.wait_killable(t);
+    } else if forked {
+        // The child first: its memory is in the window, and it may soon give it up for another program.
+        sched::yield_now();
     }
     Ok(id as usize)
 }
 
 /// The copy of the caller's memory that fork(2) needs.
-fn copy_memory(_t: &Thread) -> Result<Arc<Mm>> {
-    Err(Errno::ENOSYS.because("fork(2) comes with residency: use vfork or posix_spawn"))
+fn copy_memory(t: &Thread) -> Result<Arc<Mm>> {
+    residency::fork(&t.mm())
 }
 
 fn make(t: &Thread, request: &CloneRequest, tid: Tid, mm: Arc<Mm>) -> Result<Arc<Thread>> {
@@ -232,6 +240,7 @@ fn new_process(t: &Thread, request: &CloneRequest, pid: Pid) -> Arc<Process> {
     );
     process.set_exe(mine.exe());
     process.set_dumpable(mine.dumpable());
+    process.timers.watch_cpu_limit();
     process
 }
 

@@ -58,6 +58,7 @@ pub fn exec_done(t: &Thread) {
         f.exit_signal = Signal::CHLD.number() as u8;
     }
     process.set_dumpable(1);
+    process.timers.exec();
     t.release_vfork_parent();
 }
 

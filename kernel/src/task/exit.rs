@@ -72,6 +72,7 @@ fn finish(t: &Thread) {
 }
 
 fn end_process(process: &Arc<Process>, status: ExitStatus) {
+    process.timers.clear();
     process.family.lock().exited = Some(status);
     if process.session() == process.pid() {
         crate::tty::leader_exited(process.pid());

@@ -15,6 +15,7 @@ mod process;
 mod rlimit;
 mod table;
 mod thread;
+pub mod timers;
 mod wait;
 
 pub use attributes::{Attributes, DEFAULT_TIMER_SLACK, policy};

@@ -4,6 +4,7 @@ use super::credentials::Credentials;
 use super::ids::{Pid, Tid};
 use super::rlimit::Rlimits;
 use super::thread::{COMM_LEN, Thread};
+use super::timers::ProcessTimers;
 use crate::fs::Path;
 use crate::sched::WaitQueue;
 use crate::signal::ProcessSignals;
@@ -109,6 +110,8 @@ pub struct Process {
     subreaper: AtomicBool,
     /// PR_SET_DUMPABLE.
     dumpable: AtomicU8,
+    /// setitimer(2), timer_create(2), RLIMIT_CPU.
+    pub(crate) timers: ProcessTimers,
 }
 
 impl Process {
@@ -122,7 +125,7 @@ impl Process {
         signals: ProcessSignals,
         rlimits: Rlimits,
     ) -> Arc<Self> {
-        Arc::new(Process {
+        Arc::new_cyclic(|me| Process {
             pid,
             family: SpinLock::new(
                 Rank::Process,
@@ -154,6 +157,7 @@ impl Process {
             started: crate::time::now(),
             subreaper: AtomicBool::new(false),
             dumpable: AtomicU8::new(1),
+            timers: ProcessTimers::new(me.clone()),
         })
     }
 

@@ -23,19 +23,26 @@ fn host_monotonic() -> u64 {
     host_clock(ClockId::Monotonic)
 }
 
+/// Distance from the monotonic to the host's wall clock, as last adopted.
 static REALTIME_OFFSET: AtomicU64 = AtomicU64::new(0);
+/// Distance from the host's wall clock to the guest's (clock_settime(2)), wrapping.
+static REALTIME_STEP: AtomicU64 = AtomicU64::new(0);
 
-/// Distance from the monotonic to the wall clock, as last adopted. The two move together but for steps, so a small
-/// difference between two looks is the looks' own.
+/// Distance from the monotonic to the guest's wall clock. The two move together but for steps, so a small difference
+/// between two looks is the looks' own.
 fn realtime_offset() -> u64 {
     const NOISE: u64 = 5_000;
     let seen = host_clock(ClockId::Realtime).wrapping_sub(host_monotonic());
     let adopted = REALTIME_OFFSET.load(Ordering::Relaxed);
-    if seen.abs_diff(adopted) <= NOISE {
-        return adopted;
+    if seen.abs_diff(adopted) > NOISE {
+        REALTIME_OFFSET.store(seen, Ordering::Relaxed);
     }
-    REALTIME_OFFSET.store(seen, Ordering::Relaxed);
-    seen
+    adopted_offset()
+}
+
+/// The distance that holds until the next look at the host's clocks.
+fn adopted_offset() -> u64 {
+    REALTIME_OFFSET.load(Ordering::Relaxed).wrapping_add(REALTIME_STEP.load(Ordering::Relaxed))
 }
 
 /// Distance from the monotonic clock to CLOCK_BOOTTIME.
@@ -45,8 +52,15 @@ fn boottime_offset() -> u64 {
 
 /// The wall clock: time since 1970-01-01 00:00:00 UTC.
 pub fn realtime() -> Duration {
-    let offset = if clock::is_active() { REALTIME_OFFSET.load(Ordering::Relaxed) } else { realtime_offset() };
+    let offset = if clock::is_active() { adopted_offset() } else { realtime_offset() };
     Duration::from_nanos(now().as_nanos().wrapping_add(offset))
+}
+
+/// Sets the guest's wall clock; the host's stays as it is. Dates beyond the year 2554 wrap.
+pub fn set_realtime(wanted: Duration) {
+    let step = (wanted.as_nanos() as u64).wrapping_sub(realtime().as_nanos() as u64);
+    REALTIME_STEP.fetch_add(step, Ordering::Relaxed);
+    clock::publish_anew();
 }
 
 /// Time since the machine was started (CLOCK_BOOTTIME of the guest).
@@ -104,5 +118,6 @@ impl Sub<Instant> for Instant {
 }
 
 pub mod guest_clock;
+pub mod interval;
 pub mod timer;
 pub mod timespec;

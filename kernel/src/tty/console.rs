@@ -23,7 +23,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// How often the host's standard input is looked at while the machine is busy.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-const MAJOR: u32 = 5;
+pub(super) const MAJOR: u32 = 5;
 
 static CONSOLE: Once<Arc<Tty>> = Once::new();
 

@@ -81,6 +81,11 @@ impl Tty {
         })
     }
 
+    /// Its device number.
+    pub fn number(&self) -> crate::fs::inode::DeviceNumber {
+        crate::fs::inode::DeviceNumber::new(super::console::MAJOR, 1)
+    }
+
     /// Its name below /dev.
     pub fn name(&self) -> &str {
         &self.name

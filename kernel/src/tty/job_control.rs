@@ -26,6 +26,15 @@ pub(super) fn terminal_of(session: Pid) -> Option<Arc<Tty>> {
     list.iter().find(|(s, _)| *s == session).and_then(|(_, tty)| tty.upgrade())
 }
 
+/// Device number of a session's terminal and the group in its foreground, as proc_pid_stat(5) has them: 0 and -1 where
+/// there is none.
+pub fn number_of_session(session: Pid) -> (u64, i32) {
+    match terminal_of(session) {
+        Some(tty) => (tty.number().0, tty.state.lock().foreground.map_or(-1, |g| g.0)),
+        None => (0, -1),
+    }
+}
+
 /// Opens /dev/tty: the caller's controlling terminal. ENXIO without one.
 pub(super) fn open_own_terminal() -> Result<Arc<dyn FileOps>> {
     let t = sched::current().ok_or(Errno::ENXIO)?;

@@ -12,4 +12,4 @@ mod job_control;
 
 pub use console::{console, open_console, register_poller};
 pub use device::{Tty, TtyDevice};
-pub use job_control::{leader_exited, opened, set_init_session};
+pub use job_control::{leader_exited, number_of_session, opened, set_init_session};

@@ -25,6 +25,7 @@ static __attribute__((destructor)) void after(void)
 
 int main(void)
 {
+	setvbuf(stdout, NULL, _IOFBF, BUFSIZ); // whatever stdout is: a terminal's would be flushed at the newline
 	atexit(first);
 	atexit(second);
 	SAY("main");

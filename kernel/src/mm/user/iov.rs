@@ -1,6 +1,6 @@
 //! Scatter/gather buffers of one read or write: the guest's iovecs, or a buffer of the kernel's own.
 
-use super::{UserPtr, copy_from_user, copy_to_user};
+use super::{UserPtr, copy_some_from_user, copy_some_to_user};
 use crate::error::{Errno, Result};
 use crate::mm;
 use alloc::vec::Vec;
@@ -165,14 +165,18 @@ impl<'a> IovDest<'a> {
         while done < src.len() {
             let Some((addr, len)) = self.cursor.piece() else { break };
             let n = len.min(src.len() - done);
-            if self.cursor.kernel {
+            let copied = if self.cursor.kernel {
                 // SAFETY: a kernel cursor borrows its buffer for 'a, and the piece lies inside it.
                 unsafe { core::ptr::copy_nonoverlapping(src[done..].as_ptr(), addr as *mut u8, n) };
-            } else if let Err(e) = copy_to_user(addr, &src[done..done + n]) {
-                return if done > 0 { Ok(done) } else { Err(e) };
+                n
+            } else {
+                copy_some_to_user(addr, &src[done..done + n])?
+            };
+            self.cursor.advance(copied);
+            done += copied;
+            if copied < n {
+                return if done > 0 { Ok(done) } else { Err(Errno::EFAULT.into()) };
             }
-            self.cursor.advance(n);
-            done += n;
         }
         Ok(done)
     }
@@ -183,8 +187,12 @@ impl<'a> IovDest<'a> {
         let mut done = 0;
         while done < n {
             match self.put(&ZEROS[..ZEROS.len().min(n - done)]) {
-                Ok(0) => break,
-                Ok(k) => done += k,
+                Ok(k) => {
+                    done += k;
+                    if k < ZEROS.len() {
+                        break;
+                    }
+                }
                 Err(e) if done == 0 => return Err(e),
                 Err(_) => break,
             }
@@ -229,16 +237,25 @@ impl<'a> IovSource<'a> {
         while done < dst.len() {
             let Some((addr, len)) = self.cursor.piece() else { break };
             let n = len.min(dst.len() - done);
-            if self.cursor.kernel {
+            let copied = if self.cursor.kernel {
                 // SAFETY: a kernel cursor borrows its buffer for 'a, and the piece lies inside it.
                 unsafe { core::ptr::copy_nonoverlapping(addr as *const u8, dst[done..].as_mut_ptr(), n) };
-            } else if let Err(e) = copy_from_user(&mut dst[done..done + n], addr) {
-                return if done > 0 { Ok(done) } else { Err(e) };
+                n
+            } else {
+                copy_some_from_user(&mut dst[done..done + n], addr)?
+            };
+            self.cursor.advance(copied);
+            done += copied;
+            if copied < n {
+                return if done > 0 { Ok(done) } else { Err(Errno::EFAULT.into()) };
             }
-            self.cursor.advance(n);
-            done += n;
         }
         Ok(done)
+    }
+
+    /// As [`IovSource::take`], but the bytes stay to be taken again.
+    pub fn peek(&self, dst: &mut [u8]) -> Result<usize> {
+        IovSource { cursor: self.cursor.clone(), of: PhantomData }.take(dst)
     }
 
     /// Makes the next piece's first page readable after the host said EFAULT; EFAULT if the guest has nothing there.

@@ -25,33 +25,49 @@ use core::mem::MaybeUninit;
 
 /// Copies `dst.len()` bytes from the guest address `src`.
 pub fn copy_from_user(dst: &mut [u8], src: usize) -> Result<()> {
+    whole(copy_some_from_user(dst, src)?, dst.len())
+}
+
+/// As [`copy_from_user`], but stops at the first byte that is not there; returns how many came before it.
+pub fn copy_some_from_user(dst: &mut [u8], src: usize) -> Result<usize> {
     mm::check_user_range(src, dst.len())?;
     // SAFETY: `dst` is ours to write; `src` was checked to lie in guest memory, and faults there are caught.
-    unsafe { transfer(dst.as_mut_ptr() as usize, src, dst.len(), src, false) }
+    Ok(unsafe { transfer(dst.as_mut_ptr() as usize, src, dst.len(), src, false) })
 }
 
 /// Copies `src` to the guest address `dst`.
 pub fn copy_to_user(dst: usize, src: &[u8]) -> Result<()> {
-    mm::check_user_range(dst, src.len())?;
-    // SAFETY: `src` is ours to read; `dst` was checked to lie in guest memory, and faults there are caught.
-    unsafe { transfer(dst, src.as_ptr() as usize, src.len(), dst, true) }
+    whole(copy_some_to_user(dst, src)?, src.len())
 }
 
-/// Copies between two addresses of which `user` is the one in guest memory; resolves faults on the way.
+/// As [`copy_to_user`], but stops at the first byte that is not there; returns how many came before it.
+pub fn copy_some_to_user(dst: usize, src: &[u8]) -> Result<usize> {
+    mm::check_user_range(dst, src.len())?;
+    // SAFETY: `src` is ours to read; `dst` was checked to lie in guest memory, and faults there are caught.
+    Ok(unsafe { transfer(dst, src.as_ptr() as usize, src.len(), dst, true) })
+}
+
+/// EFAULT unless all was copied.
+fn whole(done: usize, len: usize) -> Result<()> {
+    if done == len { Ok(()) } else { Err(Errno::EFAULT.into()) }
+}
+
+/// Copies between two addresses of which `user` is the one in guest memory; resolves faults on the way. Returns how far
+/// it came.
 ///
 /// # Safety
 /// The kernel side must be valid for `len` bytes; the user side must have passed `mm::check_user_range`.
-unsafe fn transfer(dst: usize, src: usize, len: usize, user: usize, write: bool) -> Result<()> {
+unsafe fn transfer(dst: usize, src: usize, len: usize, user: usize, write: bool) -> usize {
     let mut done = 0;
     while done < len {
         // SAFETY: the caller vouches for the kernel side; the user side may fault, which `copy` reports.
         let left = unsafe { uaccess::copy((dst + done) as *mut u8, (src + done) as *const u8, len - done) };
         done = len - left;
         if left > 0 && !mm::resolve_user_fault(user + done, write) {
-            return Err(Errno::EFAULT.into());
+            break;
         }
     }
-    Ok(())
+    done
 }
 
 /// Sets `len` bytes at the guest address `dst` to zero.
@@ -126,7 +142,8 @@ impl<T: Pod> UserPtr<T> {
         // SAFETY: the kernel side is `value`, of T's size; the user side is checked. Once all bytes are written the
         // value is initialised, and any bytes make a valid Pod.
         unsafe {
-            transfer(value.as_mut_ptr() as usize, self.addr, size_of::<T>(), self.addr, false)?;
+            let done = transfer(value.as_mut_ptr() as usize, self.addr, size_of::<T>(), self.addr, false);
+            whole(done, size_of::<T>())?;
             Ok(value.assume_init())
         }
     }
@@ -135,7 +152,8 @@ impl<T: Pod> UserPtr<T> {
     pub fn write(self, value: T) -> Result<()> {
         mm::check_user_range(self.addr, size_of::<T>())?;
         // SAFETY: the kernel side is `value`, of T's size; the user side is checked.
-        unsafe { transfer(self.addr, &raw const value as usize, size_of::<T>(), self.addr, true) }
+        let done = unsafe { transfer(self.addr, &raw const value as usize, size_of::<T>(), self.addr, true) };
+        whole(done, size_of::<T>())
     }
 
     /// Writes the value unless the pointer is NULL.
@@ -151,7 +169,7 @@ impl<T: Pod> UserPtr<T> {
         values.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
         // SAFETY: the kernel side is the vector's reserved room; after the copy `count` values are initialised.
         unsafe {
-            transfer(values.as_mut_ptr() as usize, self.addr, bytes, self.addr, false)?;
+            whole(transfer(values.as_mut_ptr() as usize, self.addr, bytes, self.addr, false), bytes)?;
             values.set_len(count);
         }
         Ok(values)
@@ -162,7 +180,7 @@ impl<T: Pod> UserPtr<T> {
         let bytes = size_of_val(values);
         mm::check_user_range(self.addr, bytes)?;
         // SAFETY: the kernel side is `values`; the user side is checked.
-        unsafe { transfer(self.addr, values.as_ptr() as usize, bytes, self.addr, true) }
+        whole(unsafe { transfer(self.addr, values.as_ptr() as usize, bytes, self.addr, true) }, bytes)
     }
 }
 
@@ -252,4 +270,22 @@ pub(super) fn copy_between(dst: usize, src: usize, len: usize) -> Result<()> {
         };
     }
     Ok(())
+}
+
+/// Reads guest memory without resolving faults; returns how many bytes were *not* read.
+pub(super) fn read_raw(dst: &mut [u8], src: usize) -> usize {
+    if mm::check_user_range(src, dst.len()).is_err() {
+        return dst.len();
+    }
+    // SAFETY: `dst` is ours to write; `src` lies in guest memory, and faults there are caught.
+    unsafe { uaccess::copy(dst.as_mut_ptr(), src as *const u8, dst.len()) }
+}
+
+/// Writes guest memory without resolving faults; returns how many bytes were *not* written.
+pub(super) fn write_raw(dst: usize, src: &[u8]) -> usize {
+    if mm::check_user_range(dst, src.len()).is_err() {
+        return src.len();
+    }
+    // SAFETY: `src` is ours to read; `dst` lies in guest memory, and faults there are caught.
+    unsafe { uaccess::copy(dst as *mut u8, src.as_ptr(), src.len()) }
 }
