@@ -343,18 +343,19 @@ const IOPRIO_DEFAULT_RANK: u32 = 2 << IOPRIO_CLASS_SHIFT | 4;
 
 /// ioprio_set(2)
 pub fn sys_ioprio_set(t: &Thread, which: i32, id: i32, value: u32) -> Result<usize> {
-    const LEVELS: u32 = 8;
-    let (class, level) = (value >> IOPRIO_CLASS_SHIFT, value & ((1 << IOPRIO_CLASS_SHIFT) - 1));
+    // Between the level's three bits and the class stand hints for devices, which nobody here reads.
+    const LEVEL_MASK: u32 = 7;
+    const CLASS_MASK: u32 = 7;
+    let (class, level) = (value >> IOPRIO_CLASS_SHIFT & CLASS_MASK, value & LEVEL_MASK);
     match class {
         0 if level == 0 => {}
         1 if !t.credentials().capable(Capability::SysNice) => {
             return Err(Errno::EPERM.because("the real-time class needs CAP_SYS_NICE"));
         }
-        1 | 2 if level < LEVELS => {}
-        3 => {}
+        1..=3 => {}
         _ => return Err(Errno::EINVAL.because("no such I/O priority")),
     }
-    let store = |a: &mut Attributes| a.ioprio = value;
+    let store = |a: &mut Attributes| a.ioprio = value & u32::from(u16::MAX);
     for target in threads_of(t, ioprio_kind(which)?, id)? {
         check_owner(t, &target)?;
         target.update_attributes(store);
