@@ -132,7 +132,7 @@ fn a_signal_that_ends_init_shows_in_the_status() {
     let flags = format!("rootflags={}", root.0.display());
     let out = vmlinux(&["rootfstype=hostfs", &flags, "init=/init", "loglevel=8"]);
     assert_eq!(out.status.code(), Some(128 + 11), "{out:?}");
-    assert!(String::from_utf8_lossy(&out.stderr).contains("segfault"), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("SIGSEGV"), "{out:?}");
 }
 
 #[test]
