@@ -78,8 +78,6 @@ pub enum Direction {
 pub enum MapSource {
     /// A host file: the window maps it directly; offsets are the file's own.
     Host(Arc<crate::host::HostFd>),
-    /// Pages that the kernel owns: a run of a host memory file per page range.
-    Pages(Arc<dyn crate::mm::PageSource>),
     /// Fresh zero pages (`/dev/zero`).
     Zero,
 }

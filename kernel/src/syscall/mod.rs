@@ -249,7 +249,7 @@ pub fn dispatch(t: &Thread, frame: &mut TrapFrame) {
     let nr = frame.orig_rax;
     let args = frame.args();
     let row = lookup(nr);
-    let tracing = trace::enabled();
+    let tracing = crate::trace::enabled();
     if tracing {
         trace::enter(t, row, nr, &args);
     }

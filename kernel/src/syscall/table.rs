@@ -62,8 +62,8 @@ syscalls! {
     53 socketpair(int, int, int, ptr) => super::socket::sys_socketpair, Full, "";
     54 setsockopt(fd, int, int, ptr, int) => super::sockopt::sys_setsockopt, Partial, "unknown options are ENOPROTOOPT";
     55 getsockopt(fd, int, int, ptr, ptr) => super::sockopt::sys_getsockopt, Partial, "unknown options are ENOPROTOOPT";
-    56 clone(hex, ptr, ptr, ptr, ptr) => super::process::sys_clone, Partial, "CLONE_VM only; no namespaces";
-    57 fork() => super::process::sys_fork, Partial, "ENOSYS until residency";
+    56 clone(hex, ptr, ptr, ptr, ptr) => super::process::sys_clone, Partial, "no namespaces";
+    57 fork() => super::process::sys_fork, Full, "";
     58 vfork() => super::process::sys_vfork, Full, "";
     59 execve(path, ptr, ptr) => super::exec::sys_execve, Full, "";
     60 exit(int) => super::process::sys_exit, Full, "";
@@ -353,7 +353,7 @@ syscalls! {
     432 fsmount(hex, hex, hex, hex, hex, hex) => none, Missing, "";
     433 fspick(hex, hex, hex, hex, hex, hex) => none, Missing, "";
     434 pidfd_open(int, hex) => super::process::sys_pidfd_open, Partial, "no PIDFD_THREAD";
-    435 clone3(ptr, size) => super::process::sys_clone3, Partial, "CLONE_VM only; no namespaces, no cgroups";
+    435 clone3(ptr, size) => super::process::sys_clone3, Partial, "no namespaces, no cgroups";
     436 close_range(fd, fd, hex) => super::open::sys_close_range, Full, "";
     437 openat2(fd, path, ptr, size) => super::open::sys_openat2, Full, "";
     438 pidfd_getfd(fd, int, hex) => none, Missing, "";
