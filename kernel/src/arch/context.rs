@@ -29,6 +29,8 @@ static SPARE: SpinLock<Vec<Mapping>> = SpinLock::new(Rank::Heap, Vec::new());
 pub struct Context {
     stack: Option<Mapping>,
     saved_rsp: Cell<u64>,
+    /// The guest's own GS base (arch_prctl(2), ARCH_SET_GS), while another context runs.
+    guest_gs: Cell<Option<u64>>,
     vectors: UnsafeCell<VectorState>,
 }
 
@@ -73,7 +75,12 @@ impl Context {
             (frame_at as *mut TrapFrame).write(*frame);
             (start_at as *mut [u64; 7]).write([0, 0, 0, 0, 0, 0, entry::thread_start()]);
         }
-        Ok(Context { stack: Some(stack), saved_rsp: Cell::new(start_at as u64), vectors: UnsafeCell::new(vectors) })
+        Ok(Context {
+            stack: Some(stack),
+            saved_rsp: Cell::new(start_at as u64),
+            guest_gs: Cell::new(None),
+            vectors: UnsafeCell::new(vectors),
+        })
     }
 
     /// Names this context.
@@ -97,6 +104,26 @@ impl Context {
     pub(super) fn with_vectors<R>(&self, f: impl FnOnce(&mut VectorState) -> R) -> R {
         // SAFETY: as for the frame: one party at a time.
         f(unsafe { &mut *self.vectors.get() })
+    }
+
+    fn runs_here(&self) -> Option<&'static super::vcpu::Vcpu> {
+        this_vcpu().filter(|v| ptr::eq(v.current.get(), self))
+    }
+
+    /// The guest's GS base, if it has asked for one of its own. For the running thread, or one that nobody runs.
+    pub fn guest_gs(&self) -> Option<u64> {
+        match self.runs_here() {
+            Some(v) => v.guest_gs(),
+            None => self.guest_gs.get(),
+        }
+    }
+
+    /// Gives the guest a GS base of its own, or takes it away. Its process must not enter by patched sites any more.
+    pub fn set_guest_gs(&self, base: Option<u64>) {
+        self.guest_gs.set(base);
+        if let Some(v) = self.runs_here() {
+            v.set_guest_gs(base);
+        }
     }
 
     /// Whether `addr` lies in the guard below this context's stack.
@@ -129,6 +156,10 @@ pub fn switch(prev: Option<ContextRef>, next: Option<ContextRef>) {
         Some(p) => unsafe { (*p.0).saved_rsp.as_ptr() },
         None => vcpu.idle_rsp.as_ptr(),
     };
+    // SAFETY: the context that runs is kept by the scheduler until it has been switched away from.
+    if let Some(current) = unsafe { vcpu.current.get().as_ref() } {
+        current.guest_gs.set(vcpu.guest_gs());
+    }
     let load = match next {
         // SAFETY: the scheduler keeps the context alive while it runs.
         Some(n) => unsafe {
@@ -143,10 +174,12 @@ pub fn switch(prev: Option<ContextRef>, next: Option<ContextRef>) {
             }
             vcpu.frame_top.set(next.frame_top());
             vcpu.current.set(next);
+            vcpu.set_guest_gs(next.guest_gs.get());
             next.saved_rsp.get()
         },
         None => {
             vcpu.current.set(ptr::null());
+            vcpu.set_guest_gs(None);
             vcpu.idle_rsp.get()
         }
     };

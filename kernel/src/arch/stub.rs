@@ -45,6 +45,12 @@ pub fn jump(site: usize, stub: usize) -> Option<[u8; JUMP_LEN]> {
     Some([0xe9, a, b, c, d])
 }
 
+/// What a site's jump has replaced: the load of `nr`.
+pub fn load_of(nr: u32) -> [u8; JUMP_LEN] {
+    let [a, b, c, d] = nr.to_le_bytes();
+    [0xb8, a, b, c, d]
+}
+
 /// The stub at `at` for the site at `site` that loads `nr`.
 pub fn stub(at: usize, site: usize, nr: u32) -> Option<[u8; SLOT]> {
     let mut s = [0xcc; SLOT];

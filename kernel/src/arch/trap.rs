@@ -130,7 +130,7 @@ extern "C" fn handler(signo: i32, info: &HostSigInfo, cx: &mut HostContext) {
             if in_kernel {
                 kernel_fault(vcpu, cx, trap);
             } else {
-                vcpu.load_gs();
+                vcpu.take_over_gs();
                 let frame = frame_of(cx);
                 enter_kernel(vcpu, cx, frame, trap);
             }
@@ -142,10 +142,12 @@ extern "C" fn handler(signo: i32, info: &HostSigInfo, cx: &mut HostContext) {
 fn interruption(vcpu: &Vcpu, cx: &mut HostContext, in_kernel: bool) {
     vcpu.raise(pending::EVENTS);
     if !in_kernel {
-        vcpu.load_gs();
+        vcpu.take_over_gs();
         let frame = frame_of(cx);
         enter_kernel(vcpu, cx, frame, Trap::NONE);
     } else if in_exit_window(cx.rip) {
+        // The guest's GS base may be loaded already.
+        vcpu.load_gs();
         cx.rip = entry::exit_restart();
     }
 }
@@ -155,7 +157,6 @@ fn system_call(vcpu: &Vcpu, info: &HostSigInfo, cx: &mut HostContext, in_kernel:
         // A stray kill(2) from outside: the kernel's own system calls are never trapped.
         return;
     }
-    vcpu.load_gs();
     if info.code != signal::SYS_SECCOMP {
         return;
     }
@@ -164,6 +165,7 @@ fn system_call(vcpu: &Vcpu, info: &HostSigInfo, cx: &mut HostContext, in_kernel:
         cx.rax = (-38i64) as u64;
         return;
     }
+    vcpu.take_over_gs();
     // The processor left the return address in rcx and the flags in r11, and nothing has changed them since.
     cx.rip = entry::syscall_entry();
     cx.eflags &= !(FLAG_TF | FLAG_DF | FLAG_AC);
@@ -186,6 +188,7 @@ fn kernel_fault(vcpu: &Vcpu, cx: &mut HostContext, trap: Trap) {
     if in_exit_window(cx.rip) {
         // The guest's own return address or stack selector faults: a fault of the guest, at the address it asked for.
         let at = vcpu.frame_top.get() - FRAME_SIZE as u64;
+        vcpu.load_gs();
         vcpu.trap.set(trap);
         cx.rip = entry::trap_return();
         cx.rsp = at;

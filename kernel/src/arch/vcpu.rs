@@ -39,6 +39,9 @@ pub struct Vcpu {
     pub(super) current: Cell<*const Context>,
     /// What the last trap was, for `flatland_trap`.
     pub(super) trap: Cell<super::trap::Trap>,
+    /// Nonzero if the context that runs has a GS base of its own, `guest_gs`, which the exit loads.
+    own_gs: Cell<u32>,
+    guest_gs: Cell<u64>,
 }
 
 /// Offsets of the fields that the assembly uses, from GS.
@@ -48,6 +51,8 @@ pub(super) mod offsets {
     pub const FRAME_TOP: usize = offset_of!(Vcpu, frame_top);
     pub const HOST_FS: usize = offset_of!(Vcpu, host_fs);
     pub const PENDING: usize = offset_of!(Vcpu, pending);
+    pub const OWN_GS: usize = offset_of!(Vcpu, own_gs);
+    pub const GUEST_GS: usize = offset_of!(Vcpu, guest_gs);
 }
 
 /// Set once the first vCPU has its GS base, so that code which runs earlier, and unit tests, do not look.
@@ -87,6 +92,8 @@ impl Vcpu {
             vector_owner: Cell::new(ptr::null()),
             current: Cell::new(ptr::null()),
             trap: Cell::new(super::trap::Trap::NONE),
+            own_gs: Cell::new(0),
+            guest_gs: Cell::new(0),
         }));
         block.this = ptr::from_ref(block);
         let block: &'static Vcpu = block;
@@ -100,6 +107,28 @@ impl Vcpu {
     pub(super) fn load_gs(&self) {
         // SAFETY: host code on x86-64 Linux does not use GS; the block lives for ever.
         unsafe { asm!("wrgsbase {}", in(reg) self.this as usize, options(nomem, nostack, preserves_flags)) };
+    }
+
+    /// As [`Vcpu::load_gs`], coming from guest code: if the guest has a GS base of its own, it may have changed it.
+    pub(super) fn take_over_gs(&self) {
+        if self.own_gs.get() != 0 {
+            let base: u64;
+            // SAFETY: reading the GS base has no effect.
+            unsafe { asm!("rdgsbase {}", out(reg) base, options(nomem, nostack, preserves_flags)) };
+            self.guest_gs.set(base);
+        }
+        self.load_gs();
+    }
+
+    /// The GS base of the context that runs, if it has one of its own.
+    pub(super) fn guest_gs(&self) -> Option<u64> {
+        (self.own_gs.get() != 0).then(|| self.guest_gs.get())
+    }
+
+    /// Sets the GS base that the exit loads; with `None` the guest keeps the vCPU's.
+    pub(super) fn set_guest_gs(&self, base: Option<u64>) {
+        self.guest_gs.set(base.unwrap_or(0));
+        self.own_gs.set(u32::from(base.is_some()));
     }
 
     /// Points FS at the host's thread block, so that host code that uses TLS may run (a panic in a signal handler).

@@ -79,7 +79,7 @@ pub fn main(args: impl Iterator<Item = String>) -> i32 {
         }
     };
     match boot(&options) {
-        Ok(status) => status,
+        Ok(never) => match never {},
         Err(e) => {
             eprintln!("vmlinux: {e}");
             STATUS_USAGE
@@ -87,7 +87,7 @@ pub fn main(args: impl Iterator<Item = String>) -> i32 {
     }
 }
 
-fn boot(o: &Options) -> Result<i32, BootError> {
+fn boot(o: &Options) -> Result<core::convert::Infallible, BootError> {
     COMMAND_LINE.call_once(|| o.text.to_string());
     crate::klog::set_console_level(o.loglevel);
     syscall::trace::set_enabled(o.trace.syscalls);
@@ -121,7 +121,8 @@ fn boot(o: &Options) -> Result<i32, BootError> {
     host::console::restore();
     let status = host::stop_status().unwrap_or(0);
     klog!(Info, "machine stops with status {status}");
-    Ok(status)
+    // Not by way of the runtime's own clean-up: it takes the signal stack away while the preemption timer still runs.
+    host::exit_now(status)
 }
 
 /// Opens the devices and configures their interfaces.

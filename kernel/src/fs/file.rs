@@ -158,6 +158,11 @@ pub trait FileOps: Any + Send + Sync {
         None
     }
 
+    /// Whether a write that fails with EPIPE raises SIGPIPE: pipes and streams, but no sockets with messages.
+    fn raises_sigpipe(&self) -> bool {
+        true
+    }
+
     /// A device's own call (ioctl(2)); ENOTTY for what it does not know. FIONBIO, FIOCLEX and their like are dealt with
     /// before this.
     fn ioctl(&self, thread: &Thread, file: &OpenFile, request: u32, arg: usize) -> Result<usize> {

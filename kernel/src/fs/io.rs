@@ -105,7 +105,7 @@ pub fn write(t: &Thread, file: &OpenFile, mut src: IovSource<'_>, offset: Option
     } else {
         write_stream(t, file, &mut src)
     };
-    if result.is_err_and(|e| e.errno() == Errno::EPIPE) {
+    if result.is_err_and(|e| e.errno() == Errno::EPIPE) && file.ops().raises_sigpipe() {
         crate::signal::raise_sigpipe(t);
     }
     result

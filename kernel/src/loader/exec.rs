@@ -52,4 +52,5 @@ fn install(t: &Thread, program: Program) {
         *frame = TrapFrame::start(entry as u64, sp as u64);
         arch::xstate::reset(frame);
     });
+    t.context.set_guest_gs(None);
 }

@@ -77,6 +77,13 @@ impl Family {
         self.live().iter().filter(|m| !ptr::eq(Arc::as_ptr(m), mm)).flat_map(|m| m.claims()).collect()
     }
 
+    /// Tells the members that the window no longer shows anything at `gone`.
+    fn note_absent(&self, gone: &[Range<usize>]) {
+        for member in self.live() {
+            member.add_absent(gone);
+        }
+    }
+
     /// Makes the window show `to` instead of the present resident.
     fn switch_to(&mut self, to: &Arc<Mm>) {
         let mut before = Vec::new();
@@ -87,7 +94,8 @@ impl Family {
             let parked = park(&before, &contested, false).unwrap_or_default();
             from.set_parked(Some(parked));
             from.resident.store(false, Ordering::Relaxed);
-            tear_down(&before, &to.areas(), &contested);
+            let gone = tear_down(&before, &to.areas(), &contested);
+            self.note_absent(&gone);
         }
         let contested = self.claims_beside(to);
         settle(to, &before, &contested);
@@ -210,7 +218,8 @@ pub(super) fn leave(mm: &Mm) {
         let members = family.live();
         others = members.iter().flat_map(|m| m.claims()).collect();
         if let Some(heir) = members.first().filter(|_| mm.resident.load(Ordering::Relaxed)) {
-            tear_down(&areas, &heir.areas(), &others);
+            let gone = tear_down(&areas, &heir.areas(), &others);
+            family.note_absent(&gone);
             settle(heir, &areas, &family.claims_beside(heir).into_iter().chain(claims.clone()).collect::<Vec<_>>());
             heir.resident.store(true, Ordering::Relaxed);
             family.resident = Arc::downgrade(heir);
@@ -333,8 +342,9 @@ fn different(area: &VmArea, others: &[VmArea], ranges: &[Range<usize>]) -> Vec<R
     covered(&area.range(), ranges).iter().flat_map(|part| uncovered(part, &same)).collect()
 }
 
-/// Removes from the window what `from` shows inside `contested` and `to` does not.
-fn tear_down(from: &[VmArea], to: &[VmArea], contested: &[Range<usize>]) {
+/// Removes from the window what `from` shows inside `contested` and `to` does not; returns what was removed.
+fn tear_down(from: &[VmArea], to: &[VmArea], contested: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut gone = Vec::new();
     for area in from {
         let shared_memory = area.flags.contains(VmFlags::SHARED) && matches!(area.backing, Backing::Anonymous);
         if shared_memory {
@@ -342,13 +352,18 @@ fn tear_down(from: &[VmArea], to: &[VmArea], contested: &[Range<usize>]) {
         }
         for part in different(area, to, contested) {
             super::space::release(&area.part(&part));
+            gone.push(part);
         }
     }
+    gone
 }
 
-/// Brings the mappings and contents of `to` into the window where `from` was shown before.
+/// Brings the mappings and contents of `to` into the window where `from` was shown before: inside `contested`, and where
+/// an earlier switch removed what `to` has.
 fn settle(to: &Arc<Mm>, from: &[VmArea], contested: &[Range<usize>]) {
     let w = window();
+    let contested: Vec<Range<usize>> = contested.iter().cloned().chain(to.take_absent()).collect();
+    let contested = &contested[..];
     let parked = to.take_parked().unwrap_or_default();
     let areas = to.areas();
     let mut failed = None;

@@ -215,6 +215,8 @@ pub(super) struct Inner {
     pub(super) areas: Areas,
     pub(super) sites: Sites,
     parked: Option<Parked>,
+    /// Ranges where the window does not show this space's mappings although no relative has them now.
+    absent: Vec<Range<usize>>,
     program_break: Break,
     layout: ProgramLayout,
     auxv: Vec<u64>,
@@ -332,6 +334,16 @@ impl Mm {
     /// The contents that are out of the window.
     pub(super) fn take_parked(&self) -> Option<Parked> {
         self.inner.lock().parked.take()
+    }
+
+    /// Notes that the window shows nothing at these ranges.
+    pub(super) fn add_absent(&self, gone: &[Range<usize>]) {
+        self.inner.lock().absent.extend_from_slice(gone);
+    }
+
+    /// The ranges where the window shows nothing of this space; they are about to be shown.
+    pub(super) fn take_absent(&self) -> Vec<Range<usize>> {
+        core::mem::take(&mut self.inner.lock().absent)
     }
 
     /// Reserves a range that other spaces may have mapped, too: they take turns from now on (`residency`). This space is

@@ -35,7 +35,8 @@
 //! ## In the kernel
 //!
 //! [`network`] gives the stack its lock, its devices and the clock, and wakes whoever waits; [`file`] makes its sockets
-//! files; [`config`] sets it up at boot. The rest of this folder knows nothing of a kernel.
+//! files; [`config`] sets it up at boot; [`unix`] holds the sockets that need no stack. The rest of this folder knows
+//! nothing of a kernel.
 
 #![deny(unsafe_code)]
 
@@ -66,6 +67,7 @@ mod stack;
 mod stats;
 pub mod tcp;
 mod timer;
+pub mod unix;
 
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,15 @@
 //! Messages: sendto(2), recvfrom(2), sendmsg(2), recvmsg(2), sendmmsg(2), recvmmsg(2).
 
-use super::socket::socket_file;
+use super::socket::{install, socket_file};
 use crate::abi::general::__kernel_timespec;
 use crate::error::{Errno, Result};
-use crate::fs::file::OpenFile;
+use crate::fs::file::{OpenFile, OpenFlags};
 use crate::mm::{IovDest, IovSource, MAX_IOVECS, UserPtr, UserSlice};
 use crate::net::file::address::write_address;
 use crate::net::file::{ControlMessage, MessageFlags, RawAddress, Received, SendOptions, SocketFile, transfer};
 use crate::task::{Fd, Thread};
 use crate::time::{self, Duration};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// `struct msghdr` as words: name, namelen, iov, iovlen, control, controllen, flags.
@@ -23,6 +24,9 @@ const FLAGS: usize = 6;
 
 /// Bytes of `struct mmsghdr`: a header and `msg_len`.
 const MULTI_STRIDE: usize = size_of::<MessageHeader>() + 8;
+/// `SCM_RIGHTS` of `SOL_SOCKET` (unix(7)).
+const SCM_RIGHTS: i32 = 1;
+const SOL_SOCKET: i32 = 1;
 /// Bytes of `struct cmsghdr`.
 const CONTROL_HEADER: usize = 16;
 /// The most ancillary data that one call takes (`net.core.optmem_max`).
@@ -37,7 +41,7 @@ pub fn sys_sendto(t: &Thread, fd: Fd, buf: usize, len: usize, flags: u32, addr: 
     let mut src = IovSource::user(buf, len)?;
     let file = socket_file(t, fd)?;
     let to = if addr == 0 { None } else { Some(RawAddress::read(addr, addr_len)?) };
-    transfer::send(t, &file, &mut src, &SendOptions { to, flags: flags_from(flags), control: Vec::new() })
+    transfer::send(t, &file, &mut src, SendOptions { to, flags: flags_from(flags), control: Vec::new() })
 }
 
 /// recvfrom(2).
@@ -77,7 +81,7 @@ fn do_send(t: &Thread, file: &OpenFile, header: &MessageHeader, flags: MessageFl
     let (iov, count) = iovecs(header)?;
     let mut src = IovSource::iovecs(iov, count)?;
     let control = read_control(header[CONTROL], header[CONTROL_LEN])?;
-    transfer::send(t, file, &mut src, &SendOptions { to, flags, control })
+    transfer::send(t, file, &mut src, SendOptions { to, flags, control })
 }
 
 /// sendmsg(2).
@@ -153,6 +157,40 @@ fn write_control(messages: &[ControlMessage], addr: usize, room: usize) -> Resul
     Ok((used, false))
 }
 
+/// Gives received descriptions numbers and writes those as `SCM_RIGHTS`; returns how many bytes, and whether some had to
+/// be dropped for want of room or of numbers (unix(7)).
+fn write_rights(
+    t: &Thread,
+    rights: Vec<Arc<OpenFile>>,
+    addr: usize,
+    room: usize,
+    cloexec: bool,
+) -> Result<(usize, bool)> {
+    let fit = room.saturating_sub(CONTROL_HEADER) / size_of::<i32>();
+    let all = rights.len();
+    let flags = if cloexec { OpenFlags::CLOEXEC } else { OpenFlags::empty() };
+    let mut count = 0;
+    for file in rights.into_iter().take(fit) {
+        let Ok(fd) = install(t, file, flags) else { break };
+        let at = addr.wrapping_add(CONTROL_HEADER + count * size_of::<i32>());
+        if let Err(e) = UserPtr::<i32>::new(at).write(fd.0) {
+            drop(t.files().remove(fd));
+            if count == 0 {
+                return Err(e);
+            }
+            break;
+        }
+        count += 1;
+    }
+    if count == 0 {
+        return Ok((0, true));
+    }
+    let len = CONTROL_HEADER + count * size_of::<i32>();
+    UserPtr::<usize>::new(addr).write(len)?;
+    UserPtr::<[i32; 2]>::new(addr.wrapping_add(size_of::<usize>())).write([SOL_SOCKET, SCM_RIGHTS])?;
+    Ok((len.next_multiple_of(8).min(room), count < all))
+}
+
 fn do_receive(t: &Thread, file: &OpenFile, message: UserPtr<MessageHeader>, flags: MessageFlags) -> Result<usize> {
     let header = message.read()?;
     if (header[NAME_LEN] as i32) < 0 {
@@ -160,7 +198,7 @@ fn do_receive(t: &Thread, file: &OpenFile, message: UserPtr<MessageHeader>, flag
     }
     let (iov, count) = iovecs(&header)?;
     let mut dst = IovDest::iovecs(iov, count)?;
-    let received = transfer::receive(t, file, &mut dst, flags, true)?;
+    let mut received = transfer::receive(t, file, &mut dst, flags, true)?;
     let mut shown = received.flags | (flags & MessageFlags::CMSG_CLOEXEC);
     let field = |index: usize| message.addr().wrapping_add(index * size_of::<usize>());
     if header[NAME] != 0 {
@@ -172,7 +210,14 @@ fn do_receive(t: &Thread, file: &OpenFile, message: UserPtr<MessageHeader>, flag
     }
     let room = if header[CONTROL] == 0 { 0 } else { header[CONTROL_LEN] };
     let control = all_control(SocketFile::of(file)?, &received);
-    let (used, cut) = write_control(&control, header[CONTROL], room)?;
+    let (mut used, mut cut) = write_control(&control, header[CONTROL], room)?;
+    if !received.rights.is_empty() {
+        let rights = core::mem::take(&mut received.rights);
+        let cloexec = flags.contains(MessageFlags::CMSG_CLOEXEC);
+        let (more, lost) = write_rights(t, rights, header[CONTROL].wrapping_add(used), room - used, cloexec)?;
+        used += more;
+        cut |= lost;
+    }
     shown.set(MessageFlags::CTRUNC, cut);
     UserPtr::<usize>::new(field(CONTROL_LEN)).write(used)?;
     UserPtr::<u32>::new(field(FLAGS)).write(shown.bits())?;

@@ -199,19 +199,24 @@ const ARCH_GET_GS: u32 = 0x1004;
 const ARCH_GET_CPUID: u32 = 0x1011;
 const ARCH_SET_CPUID: u32 = 0x1012;
 
-/// arch_prctl(2): the FS base. GS holds the vCPU's block and is not the guest's (`docs/limits.md`).
+/// arch_prctl(2): the FS and GS bases. GS holds the vCPU's block until the program asks for a base of its own; then its
+/// patched call sites, whose entry needs the vCPU's, go back to trapping.
 pub fn sys_arch_prctl(t: &Thread, operation: u32, addr: UserPtr<u64>) -> Result<usize> {
     match operation {
+        ARCH_SET_FS | ARCH_SET_GS if addr.addr() >= crate::abi::USER_ADDRESS_END => {
+            Err(Errno::EPERM.because("not a user address"))
+        }
         ARCH_SET_FS => {
-            if addr.addr() >= crate::abi::USER_ADDRESS_END {
-                return Err(Errno::EPERM.because("not a user address"));
-            }
             t.context.with_frame(|f| f.fs_base = addr.addr() as u64);
             Ok(0)
         }
         ARCH_GET_FS => addr.write(t.context.with_frame(|f| f.fs_base)).map(|()| 0),
-        ARCH_GET_GS => addr.write(0).map(|()| 0),
-        ARCH_SET_GS => Err(Errno::EINVAL.because("GS belongs to the vCPU")),
+        ARCH_GET_GS => addr.write(t.context.guest_gs().unwrap_or(0)).map(|()| 0),
+        ARCH_SET_GS => {
+            t.mm().restore_patched_calls();
+            t.context.set_guest_gs(Some(addr.addr() as u64));
+            Ok(0)
+        }
         ARCH_GET_CPUID => Ok(1),
         ARCH_SET_CPUID if addr.addr() == 1 => Ok(0),
         ARCH_SET_CPUID => Err(Errno::ENODEV.because("cpuid faulting is not offered")),

@@ -1,6 +1,7 @@
 //! Sockets and connections: socket(2), socketpair(2), bind(2), listen(2), accept(2), connect(2), shutdown(2),
 //! getsockname(2), getpeername(2).
 
+use super::descriptor::install_pair;
 use crate::error::{Errno, Result};
 use crate::fs::file::{OpenFile, OpenFlags};
 use crate::mm::UserPtr;
@@ -8,6 +9,7 @@ use crate::net::Shutdown;
 use crate::net::file::address::{AF_INET, AF_INET6, write_address};
 use crate::net::file::inet::InetSocket;
 use crate::net::file::{RawAddress, SocketFile, SocketOps, transfer};
+use crate::net::unix::{self, AF_UNIX};
 use crate::task::{Fd, Resource, Thread};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -42,8 +44,21 @@ pub fn sys_socket(t: &Thread, domain: i32, kind: u32, protocol: i32) -> Result<u
 fn create(t: &Thread, domain: i32, kind: u32, protocol: i32) -> Result<Box<dyn SocketOps>> {
     match u16::try_from(domain) {
         Ok(domain @ (AF_INET | AF_INET6)) => InetSocket::create(t, domain, kind, protocol),
+        Ok(AF_UNIX) => unix::create(kind, protocol),
         _ => Err(Errno::EAFNOSUPPORT.because("no sockets of this family")),
     }
+}
+
+/// socketpair(2).
+pub fn sys_socketpair(t: &Thread, domain: i32, kind: u32, protocol: i32, out: UserPtr<[i32; 2]>) -> Result<usize> {
+    let flags = flags_from(kind & !SOCK_TYPE_MASK)?;
+    if domain != i32::from(AF_UNIX) {
+        create(t, domain, kind & SOCK_TYPE_MASK, protocol)?;
+        return Err(Errno::EOPNOTSUPP.because("only unix sockets come in pairs"));
+    }
+    let [a, b] = unix::pair(t, kind & SOCK_TYPE_MASK, protocol)?;
+    let (a, b) = (SocketFile::open(a, flags), SocketFile::open(b, flags));
+    install_pair(t, a, b, flags.contains(OpenFlags::CLOEXEC), out)
 }
 
 /// The description behind a descriptor, which must be a socket's.

@@ -47,7 +47,7 @@ syscalls! {
     38 setitimer(int, ptr, ptr) => super::timer::sys_setitimer, Full, "";
     39 getpid() => super::process::sys_getpid, Full, "";
     40 sendfile(fd, fd, ptr, size) => super::splice::sys_sendfile, Full, "";
-    41 socket(int, int, int) => super::socket::sys_socket, Partial, "AF_INET, AF_INET6 by v4-mapped addresses";
+    41 socket(int, int, int) => super::socket::sys_socket, Partial, "AF_UNIX, AF_INET, AF_INET6 by v4-mapped addresses";
     42 connect(fd, ptr, int) => super::socket::sys_connect, Full, "";
     43 accept(fd, ptr, ptr) => super::socket::sys_accept, Full, "";
     44 sendto(fd, buf, size, hex, ptr, int) => super::message::sys_sendto, Partial, "no urgent data, no MSG_ZEROCOPY, no MSG_MORE for datagrams";
@@ -59,7 +59,7 @@ syscalls! {
     50 listen(fd, int) => super::socket::sys_listen, Full, "";
     51 getsockname(fd, ptr, ptr) => super::socket::sys_getsockname, Full, "";
     52 getpeername(fd, ptr, ptr) => super::socket::sys_getpeername, Full, "";
-    53 socketpair(int, int, int, ptr) => none, Missing, "";
+    53 socketpair(int, int, int, ptr) => super::socket::sys_socketpair, Full, "";
     54 setsockopt(fd, int, int, ptr, int) => super::sockopt::sys_setsockopt, Partial, "unknown options are ENOPROTOOPT";
     55 getsockopt(fd, int, int, ptr, ptr) => super::sockopt::sys_getsockopt, Partial, "unknown options are ENOPROTOOPT";
     56 clone(hex, ptr, ptr, ptr, ptr) => super::process::sys_clone, Partial, "CLONE_VM only; no namespaces";
@@ -164,7 +164,7 @@ syscalls! {
     155 pivot_root(path, path) => none, Missing, "";
     156 _sysctl(hex, hex, hex, hex, hex, hex) => none, Missing, "gone since Linux 5.5";
     157 prctl(int, hex, hex, hex, hex) => super::prctl::sys_prctl, Partial, "see docs/limits.md for the options";
-    158 arch_prctl(hex, ptr) => super::prctl::sys_arch_prctl, Partial, "FS only; ARCH_SET_GS is EINVAL";
+    158 arch_prctl(hex, ptr) => super::prctl::sys_arch_prctl, Partial, "FS, GS and cpuid; no XSAVE permissions";
     159 adjtimex(ptr) => super::time::sys_adjtimex, Partial, "read only: the clock follows the host's";
     160 setrlimit(int, ptr) => super::misc::sys_setrlimit, Partial, "kept; enforced where a subsystem asks";
     161 chroot(path) => super::directory::sys_chroot, Full, "";

@@ -192,6 +192,7 @@ fn make(t: &Thread, request: &CloneRequest, tid: Tid, mm: Arc<Mm>) -> Result<Arc
         }
         arch::Context::with_current_vectors(&frame)
     })?;
+    context.set_guest_gs(t.context.guest_gs());
     let parts = ThreadParts {
         files: if flags.contains(CloneFlags::FILES) { t.files() } else { Arc::new(t.files().fork()) },
         fs: if flags.contains(CloneFlags::FS) { t.fs() } else { Arc::new(t.fs().fork()) },

@@ -172,6 +172,7 @@ impl InetSocket {
             flags: if cut { MessageFlags::TRUNC } else { MessageFlags::empty() },
             control: if control { inet_option::ancillary(self, &info) } else { Vec::new() },
             arrived: Some(info.arrived),
+            rights: Vec::new(),
         })
     }
 

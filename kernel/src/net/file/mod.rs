@@ -7,7 +7,7 @@
 pub mod address;
 pub mod inet;
 mod inet_option;
-mod option;
+pub(super) mod option;
 mod tcp_info;
 pub mod transfer;
 
@@ -94,6 +94,8 @@ pub struct Received {
     pub flags: MessageFlags,
     /// Ancillary data.
     pub control: Vec<ControlMessage>,
+    /// Open file descriptions that came with it (`SCM_RIGHTS`).
+    pub rights: Vec<Arc<OpenFile>>,
     /// When it came, where the protocol says.
     pub arrived: Option<Instant>,
 }
@@ -143,6 +145,11 @@ pub trait SocketOps: Send + Sync {
 
     /// getsockopt(2), likewise.
     fn option(&self, level: i32, name: i32) -> Result<Vec<u8>>;
+
+    /// The unix socket, if it is one.
+    fn unix(&self) -> Option<&crate::net::unix::UnixSocket> {
+        None
+    }
 
     /// The family's own ioctl(2) calls.
     fn ioctl(&self, t: &Thread, request: u32, arg: usize) -> Result<usize> {
@@ -212,6 +219,10 @@ impl FileOps for SocketFile {
 
     fn poll(&self, _file: &OpenFile, watch: &mut PollWatch<'_>) -> PollEvents {
         self.ops.poll(watch)
+    }
+
+    fn raises_sigpipe(&self) -> bool {
+        self.is_stream()
     }
 
     fn timeout(&self, direction: Direction) -> Option<Duration> {

@@ -291,12 +291,12 @@ impl SocketFile {
 }
 
 /// An `int` as getsockopt(2) returns it.
-pub(super) fn int_bytes(value: i32) -> Vec<u8> {
+pub(in crate::net) fn int_bytes(value: i32) -> Vec<u8> {
     value.to_ne_bytes().to_vec()
 }
 
 /// The error for an option that a family does not know.
-pub(super) fn unknown_option(level: i32) -> crate::error::Error {
+pub(in crate::net) fn unknown_option(level: i32) -> crate::error::Error {
     match level {
         SOL_SOCKET => Errno::ENOPROTOOPT.because("unknown option of SOL_SOCKET"),
         _ => Errno::ENOPROTOOPT.because("unknown option, or of another protocol"),

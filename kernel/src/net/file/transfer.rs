@@ -102,13 +102,17 @@ pub fn receive(
 }
 
 /// sendmsg(2): one message, or all of a stream's bytes unless the call may not wait. SIGPIPE where the peer is gone.
-pub fn send(t: &Thread, file: &OpenFile, src: &mut IovSource<'_>, options: &SendOptions) -> Result<usize> {
+pub fn send(t: &Thread, file: &OpenFile, src: &mut IovSource<'_>, mut options: SendOptions) -> Result<usize> {
     let socket = SocketFile::of(file)?;
     let mut waiter = Waiter::new(t, file, socket, Direction::Write, !options.flags.contains(MessageFlags::DONTWAIT));
     let mut done = 0;
     loop {
-        match waiter.repeat(|| socket.ops().send(src, options)) {
-            Ok(n) => done += n,
+        match waiter.repeat(|| socket.ops().send(src, &options)) {
+            Ok(n) => {
+                done += n;
+                // Ancillary data goes with the first bytes.
+                options.control.clear();
+            }
             Err(_) if done > 0 => return Ok(done),
             Err(e) => {
                 if e.errno() == Errno::EPIPE && socket.is_stream() && !options.flags.contains(MessageFlags::NOSIGNAL) {
@@ -132,9 +136,10 @@ pub fn connect(t: &Thread, file: &OpenFile, address: &RawAddress) -> Result<()> 
     let mut waiter = Waiter::new(t, file, socket, Direction::Write, true);
     loop {
         match socket.ops().connect(t, address) {
-            Err(e) if waiter.blocking && matches!(e.errno(), Errno::EINPROGRESS | Errno::EALREADY) => {
+            // EAGAIN is a full backlog of a unix socket.
+            Err(e) if waiter.blocking && matches!(e.errno(), Errno::EINPROGRESS | Errno::EALREADY | Errno::EAGAIN) => {
                 match waiter.wait() {
-                    Err(e) if e.errno() == Errno::EAGAIN => {
+                    Err(end) if end.errno() == Errno::EAGAIN && e.errno() != Errno::EAGAIN => {
                         return Err(Errno::EINPROGRESS.because("SO_SNDTIMEO has passed"));
                     }
                     other => other?,
