@@ -147,7 +147,9 @@ fn at_a_prompt(hook: &str) {
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
     shell.command("echo status $?", "status 130");
 
+    // What is typed before cat runs, readline still gets.
     shell.send("cat\r");
+    std::thread::sleep(Duration::from_millis(300));
     shell.send("a line\r");
     shell.expect("a line\r\na line\r\n");
     shell.send("\x04");
@@ -188,7 +190,7 @@ fn a_prompt_under_patch() {
 
 #[test]
 fn busybox_at_a_prompt() {
-    let mut shell = Terminal::start(&[APPLIANCE, "shell", "--", "busybox", "sh"]);
+    let mut shell = Terminal::start(&[APPLIANCE, "shell", "--", "busybox", "ash"]);
     shell.expect("# ");
     shell.send("echo $((6 * 7))\r");
     shell.expect("42");
@@ -201,5 +203,5 @@ fn busybox_at_a_prompt() {
     shell.expect("status 130");
     shell.expect("# ");
     shell.send("\x04");
-    assert_eq!(shell.end(), Some(130));
+    assert_eq!(shell.end(), Some(0));
 }
