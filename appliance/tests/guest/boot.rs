@@ -73,17 +73,20 @@ fn a_tap_that_cannot_be_had_is_named() {
     // Somebody who may neither make a tap nor open root's. The program lies where only root may go, perhaps.
     let public = std::env::temp_dir().join(format!("flatland-vmlinux-{}", std::process::id()));
     fs::copy(vmlinux(), &public).unwrap();
-    let as_nobody = |tap: &str| {
-        let mut command = lab.nobody();
+    let as_nobody = |mode: &str, tap: &str| {
+        let mut command = lab.nobody(mode);
         command.arg(&public);
         let mut boot = boot(tap, &host);
         boot.rootfs = "/".into();
         start_guest(command, &boot)
     };
-    let (existing, missing) = (as_nobody(&lab.nic().tap), as_nobody("tap7"));
+    let tap = lab.nic().tap;
+    let guests = [as_nobody("600", &tap), as_nobody("666", &tap), as_nobody("666", "tap7")];
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        expect_refusal(existing, &["tap0", "EPERM"]);
-        expect_refusal(missing, &["tap7", "EPERM"]);
+        let [no_device, existing, missing] = guests;
+        expect_refusal(no_device, &["tap0", "/dev/net/tun"]);
+        expect_refusal(existing, &["tap0", "belongs to another user"]);
+        expect_refusal(missing, &["tap7", "ip tuntap add"]);
     }));
     fs::remove_file(&public).unwrap();
     if let Err(failure) = outcome {

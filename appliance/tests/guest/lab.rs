@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use appliance::bench::chroot;
 use appliance::guest::{self, Boot, Hook, Nic};
 use appliance::interrupt::Interrupt;
-use appliance::process::{Ending, Process};
+use appliance::process::{self, Ending, Process};
 use appliance::rootfs::{self, Rootfs, recipe::Recipe};
 use appliance::wiring::{TAP_GUEST, TAP_HOST, Wiring};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -21,6 +21,11 @@ pub const APPLIANCE: &str = env!("CARGO_BIN_EXE_appliance");
 
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(10);
+
+/// The tun device is a node of the test's own, for the host's may have any mode.
+const UNPRIVILEGED: &str = "mount -t tmpfs -o mode=755 tmpfs /dev/net && mknod /dev/net/tun c 10 200 && \
+                            chmod \"$1\" /dev/net/tun && shift && \
+                            exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all -- \"$@\"";
 
 /// There is one tap per process, and one root directory to build.
 static TURN: Mutex<()> = Mutex::new(());
@@ -100,11 +105,11 @@ impl Lab {
         command
     }
 
-    /// A command that runs its arguments in the host's namespace, without any privilege.
-    pub fn nobody(&self) -> Command {
+    /// A command that runs its arguments in the host's namespace without any privilege, and with a /dev/net/tun of
+    /// that `mode`.
+    pub fn nobody(&self, mode: &str) -> Command {
         let mut command = self.wiring.host().command();
-        command.args(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all"]);
-        command.args(["--inh-caps=-all", "--"]);
+        command.args(["unshare", "--mount", "--propagation", "private", "sh", "-c", UNPRIVILEGED, "sh", mode]);
         command
     }
 
@@ -163,6 +168,8 @@ impl Lab {
 
 /// A started program whose output goes to files; dropping it ends it.
 pub struct Running {
+    /// As one would type it, for messages.
+    line: String,
     process: Process,
     scratch: Scratch,
 }
@@ -179,8 +186,9 @@ impl Running {
         let scratch = Scratch::new("output");
         let file = |name: &str| File::create(scratch.path().join(name)).unwrap();
         command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr"));
+        let line = process::describe(&command);
         let process = Process::spawn(name, command).unwrap_or_else(|error| panic!("{error:#}"));
-        Self { process, scratch }
+        Self { line, process, scratch }
     }
 
     pub fn is_running(&self) -> bool {
@@ -193,7 +201,7 @@ impl Running {
 
     /// Everything so far, for messages.
     pub fn said(&self) -> String {
-        format!("stdout: {}\nstderr: {}", self.stdout(), self.scratch.read("stderr"))
+        format!("{}\nstdout: {}\nstderr: {}", self.line, self.stdout(), self.scratch.read("stderr"))
     }
 
     /// Waits until stdout holds `text`.
@@ -215,8 +223,9 @@ impl Running {
 
     /// The output of a program that ends well in that time.
     pub fn succeed(self, seconds: u64) -> String {
+        let line = self.line.clone();
         let ended = self.finish(seconds);
-        assert_eq!(ended.ending, Ending::Exited(0), "stdout: {}\nstderr: {}", ended.stdout, ended.stderr);
+        assert_eq!(ended.ending, Ending::Exited(0), "{line}\nstdout: {}\nstderr: {}", ended.stdout, ended.stderr);
         ended.stdout
     }
 }
