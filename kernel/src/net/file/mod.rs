@@ -7,7 +7,9 @@
 pub mod address;
 pub mod inet;
 mod inet_option;
+mod interface_ioctl;
 pub(super) mod option;
+mod route_ioctl;
 mod tcp_info;
 pub mod transfer;
 
@@ -230,7 +232,10 @@ impl FileOps for SocketFile {
     }
 
     fn ioctl(&self, thread: &Thread, _file: &OpenFile, request: u32, arg: usize) -> Result<usize> {
-        self.ops.ioctl(thread, request, arg)
+        match self.ops.ioctl(thread, request, arg) {
+            Err(e) if e.errno() == Errno::ENOTTY => interface_ioctl::ioctl(thread, request, arg),
+            other => other,
+        }
     }
 }
 
