@@ -108,6 +108,9 @@ pub fn sys_openat2(t: &Thread, dir: Fd, name: UserPtr<u8>, how: UserPtr<open_how
 pub(crate) fn finish_close(t: &Thread, table: &FdTable, file: Arc<OpenFile>) {
     locks::descriptor_closed(&file, table);
     file.ops().closed_by(t, &file);
+    if Arc::strong_count(&file) == 1 {
+        file.ops().linger(t);
+    }
 }
 
 /// close(2).

@@ -148,6 +148,11 @@ pub trait SocketOps: Send + Sync {
     /// getsockopt(2), likewise.
     fn option(&self, level: i32, name: i32) -> Result<Vec<u8>>;
 
+    /// Waits before the last close, as `SO_LINGER` asks (socket(7)).
+    fn linger(&self, t: &Thread) {
+        let _ = t;
+    }
+
     /// The unix socket, if it is one.
     fn unix(&self) -> Option<&crate::net::unix::UnixSocket> {
         None
@@ -229,6 +234,10 @@ impl FileOps for SocketFile {
 
     fn timeout(&self, direction: Direction) -> Option<Duration> {
         self.common.timeout(direction)
+    }
+
+    fn linger(&self, thread: &Thread) {
+        self.ops.linger(thread);
     }
 
     fn ioctl(&self, thread: &Thread, _file: &OpenFile, request: u32, arg: usize) -> Result<usize> {

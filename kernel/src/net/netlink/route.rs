@@ -259,7 +259,9 @@ fn add(request: &Request<'_>) -> Result<()> {
         let old = stack.routes().find(|r| same(r)).cloned();
         match &old {
             Some(_) if request.has(wire::EXCL) || !request.has(wire::REPLACE) => return Err(Errno::EEXIST.into()),
-            Some(_) => drop(stack.remove_route(same)?),
+            Some(_) => {
+                stack.remove_route(same)?;
+            }
             None if !request.has(wire::CREATE) => return Err(Errno::ENOENT.because("no route to replace")),
             None => {}
         }

@@ -170,7 +170,7 @@ impl<'a> Attributes<'a> {
             let text = v.split(|&b| b == 0).next().unwrap_or_default();
             core::str::from_utf8(text).map_err(|_| Errno::EINVAL.because("the attribute is no text"))
         };
-        self.get(kind).map(text).transpose().map_err(Into::into)
+        self.get(kind).map(text).transpose()
     }
 }
 
