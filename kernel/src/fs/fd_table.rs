@@ -193,6 +193,9 @@ impl FdTable {
     pub fn finish_close(&self, t: &Thread, file: &Arc<OpenFile>) {
         locks::descriptor_closed(file, self);
         file.ops().closed_by(t, file);
+        if Arc::strong_count(file) == 1 {
+            file.ops().linger(t);
+        }
     }
 
     /// Frees all numbers; returns what they referred to (exit).

@@ -179,6 +179,11 @@ pub trait FileOps: Any + Send + Sync {
         let _ = file;
     }
 
+    /// Told on the close(2) of the last descriptor of this description; may wait, as SO_LINGER asks.
+    fn linger(&self, thread: &Thread) {
+        let _ = thread;
+    }
+
     /// Told on every close(2) of a descriptor of this description, which may not be the last (POSIX locks, `flush`).
     fn closed_by(&self, thread: &Thread, file: &OpenFile) {
         let _ = (thread, file);

@@ -47,7 +47,7 @@ syscalls! {
     38 setitimer(int, ptr, ptr) => super::timer::sys_setitimer, Full, "";
     39 getpid() => super::process::sys_getpid, Full, "";
     40 sendfile(fd, fd, ptr, size) => super::splice::sys_sendfile, Full, "";
-    41 socket(int, int, int) => super::socket::sys_socket, Partial, "AF_UNIX, AF_INET, AF_INET6 by v4-mapped addresses";
+    41 socket(int, int, int) => super::socket::sys_socket, Partial, "AF_UNIX, AF_INET, AF_INET6 by v4-mapped addresses, AF_NETLINK with NETLINK_ROUTE";
     42 connect(fd, ptr, int) => super::socket::sys_connect, Full, "";
     43 accept(fd, ptr, ptr) => super::socket::sys_accept, Full, "";
     44 sendto(fd, buf, size, hex, ptr, int) => super::message::sys_sendto, Partial, "no urgent data, no MSG_ZEROCOPY, no MSG_MORE for datagrams";
