@@ -161,6 +161,12 @@ impl core::fmt::Debug for Mm {
 }
 
 impl Mm {
+    /// Whether the window shows its memory.
+    #[inline]
+    pub fn is_resident(&self) -> bool {
+        self.resident.load(Ordering::Relaxed)
+    }
+
     /// An empty address space with one user.
     pub fn new() -> Arc<Self> {
         let mm = Arc::new(Mm {
