@@ -20,7 +20,7 @@ fn endpoint_of(file: &OpenFile) -> Option<&Arc<Endpoint>> {
 }
 
 /// Where each socket's inbox and backlog lead.
-fn edges(endpoint: &Endpoint) -> (Vec<Arc<OpenFile>>, Vec<Arc<Endpoint>>) {
+fn edges(endpoint: &Endpoint) -> Edges {
     let state = endpoint.lock();
     let files = state.inbox.files().cloned().collect();
     let pending = match &state.role {
@@ -40,10 +40,12 @@ pub(super) fn after_close() {
     RUNNING.store(false, Ordering::Release);
 }
 
+/// What a socket leads to: files on their way to it, and connections that wait in its backlog.
+type Edges = (Vec<Arc<OpenFile>>, Vec<Arc<Endpoint>>);
+
 fn collect() {
     let all = endpoint::all();
-    let graph: BTreeMap<u64, (Vec<Arc<OpenFile>>, Vec<Arc<Endpoint>>)> =
-        all.iter().map(|e| (e.id(), edges(e))).collect();
+    let graph: BTreeMap<u64, Edges> = all.iter().map(|e| (e.id(), edges(e))).collect();
     // References from inboxes, per socket on its way; the graph holds as many again.
     let mut held: BTreeMap<u64, (usize, usize)> = BTreeMap::new();
     for file in graph.values().flat_map(|(files, _)| files) {
