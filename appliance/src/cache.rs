@@ -40,10 +40,10 @@ mod tests {
 
     #[test]
     fn the_most_specific_variable_wins() {
-        let all = [("HOME", "/root"), ("XDG_CACHE_HOME", "/x"), ("FLATLAND_CACHE", "/f")];
+        let all = [("HOME", "/home/user"), ("XDG_CACHE_HOME", "/x"), ("FLATLAND_CACHE", "/f")];
         assert_eq!(with(&all).unwrap(), PathBuf::from("/f"));
         assert_eq!(with(&all[..2]).unwrap(), PathBuf::from("/x/flatland"));
-        assert_eq!(with(&all[..1]).unwrap(), PathBuf::from("/root/.cache/flatland"));
+        assert_eq!(with(&all[..1]).unwrap(), PathBuf::from("/home/user/.cache/flatland"));
     }
 
     #[test]

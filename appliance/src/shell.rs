@@ -41,7 +41,11 @@ pub fn run(options: Options) -> Result<ExitCode> {
         Some(dir) => Rootfs::open(dir)?,
         None => rootfs::ensure(&Recipe::load(RECIPE)?, None, false, &interrupt)?,
     };
-    let mut boot = Boot::new(&rootfs.dir, resolve(&rootfs, &options.command)?);
+    let mut init = resolve(&rootfs, &options.command)?;
+    if isatty(io::stdin()) {
+        init = with_terminal(&rootfs, init);
+    }
+    let mut boot = Boot::new(&rootfs.dir, init);
     boot.hook = options.hook;
     boot.memory = options.memory;
     boot.writable = options.writable;
@@ -105,6 +109,17 @@ fn resolve(rootfs: &Rootfs, command: &[String]) -> Result<Vec<String>> {
         .find_program(program)
         .with_context(|| format!("no program '{program}' in the root directory {}", rootfs.dir.display()))?;
     Ok(std::iter::once(path).chain(arguments.iter().cloned()).collect())
+}
+
+/// `command` with the console as its controlling terminal, as a getty would start it: without one, Ctrl-C reaches
+/// nobody. It is no init itself, because init's children are never stopped by Ctrl-Z (their process groups count as
+/// orphaned, setpgid(2)). A root without setsid(1) has to do without.
+fn with_terminal(rootfs: &Rootfs, command: Vec<String>) -> Vec<String> {
+    let (Some(sh), Some(setsid)) = (rootfs.find_program("sh"), rootfs.find_program("setsid")) else {
+        return command;
+    };
+    let script = format!("{setsid} -c \"$@\"; exit $?");
+    [sh, "-c".into(), script, "init".into()].into_iter().chain(command).collect()
 }
 
 fn environment() -> Vec<(String, String)> {

@@ -1,9 +1,9 @@
 //! The Flatland kernel: a nommu Linux-ABI kernel in one host process.
 //!
-//! `docs/architecture.md` has the picture. Imports run downwards: `boot` → `syscall` → `loader`, `fs`, `net`, `ipc`,
-//! `signal`, `task` → `sched`, `mm`, `time` → `arch`, `host` → `sync`, `abi`, `error`. Everything but `boot`, `host` and
-//! driver threads is `no_std`: nothing reaches for std's thread-locals, locks or hash seeds, which need the host's FS
-//! register.
+//! `docs/architecture.md` has the picture. Imports run downwards: `boot` → `syscall` → `loader`, `tty`, `fs`, `net`,
+//! `ipc`, `signal`, `task` → `sched`, `mm`, `time` → `klog`, `trace`, `utsname` → `arch`, `host` → `sync`, `abi`, `error`.
+//! Everything but `boot`, `host` and driver threads is `no_std`: nothing reaches for std's thread-locals, locks or hash
+//! seeds, which need the host's FS register.
 
 #![no_std]
 #![deny(unsafe_code)]
@@ -32,4 +32,6 @@ pub mod sync;
 pub mod syscall;
 pub mod task;
 pub mod time;
+pub mod trace;
 pub mod tty;
+pub mod utsname;

@@ -15,7 +15,7 @@ const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// `argv` in `root` and in the network namespace `ns`. Every program on the way execs the next one, so the process id
 /// is the tool's own in the end.
-pub(super) fn command(ns: &NetNs, cpu: Option<usize>, root: &Path, argv: &[String]) -> Command {
+pub fn command(ns: &NetNs, cpu: Option<usize>, root: &Path, argv: &[String]) -> Command {
     let mut command = ns.command();
     pinning::pin(&mut command, cpu);
     command.args(["unshare", "--mount", "--propagation", "private", "sh", "-c", SCRIPT, "sh"]);

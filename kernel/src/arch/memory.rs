@@ -1,4 +1,4 @@
-//! `memcpy` and its family for the whole binary.
+//! `memcpy` and its family, and `strlen`, for the whole binary.
 //!
 //! The C library picks AVX versions of these when the program starts. The kernel must not touch vector registers
 //! beyond the low halves of xmm0–15, so its own definitions, which the linker prefers, are baseline SSE2 and `rep movsb`.
@@ -173,6 +173,33 @@ global_asm!(
     "5: xor eax, eax",
     "6: ret",
     ".size memcmp, .-memcmp",
+    // Reads whole aligned blocks of 16: what is read beyond the string lies on the same page.
+    ".p2align 5",
+    ".globl strlen",
+    ".type strlen, @function",
+    "strlen:",
+    "mov rax, rdi",
+    "and rax, -16",
+    "pxor xmm0, xmm0",
+    "pcmpeqb xmm0, [rax]",
+    "pmovmskb edx, xmm0",
+    "mov ecx, edi",
+    "and ecx, 15",
+    "shr edx, cl",
+    "jz 2f",
+    "bsf eax, edx",
+    "ret",
+    "2: add rax, 16",
+    "pxor xmm0, xmm0",
+    "pcmpeqb xmm0, [rax]",
+    "pmovmskb edx, xmm0",
+    "test edx, edx",
+    "jz 2b",
+    "bsf edx, edx",
+    "add rax, rdx",
+    "sub rax, rdi",
+    "ret",
+    ".size strlen, .-strlen",
 );
 
 #[cfg(test)]
@@ -206,6 +233,20 @@ mod tests {
                 let mut other = src.clone();
                 other[n - 1] ^= 0x80;
                 assert_eq!(src.cmp(&other), src[n - 1].cmp(&other[n - 1]), "memcmp of {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn strings_of_every_length_and_alignment() {
+        for start in 0..17 {
+            for len in 0..80 {
+                let mut bytes = vec![0u8; start];
+                bytes.extend(core::iter::repeat_n(0xff, len));
+                bytes.extend([0, 1, 0]);
+                // SAFETY: the bytes from `start` on end in a NUL inside the vector.
+                let string = unsafe { core::ffi::CStr::from_ptr(bytes[start..].as_ptr().cast()) };
+                assert_eq!(string.count_bytes(), len, "from {start}");
             }
         }
     }

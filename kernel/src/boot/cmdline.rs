@@ -161,7 +161,7 @@ fn parse_hook(value: &str) -> Result<Hook, OptionError> {
 
 impl Hook {
     /// What `auto` means.
-    pub const DEFAULT: Hook = Hook::Seccomp;
+    pub const DEFAULT: Hook = Hook::Patch;
 }
 
 fn parse_idle(value: &str) -> Result<Idle, OptionError> {

@@ -16,8 +16,7 @@ use crate::error::{Errno, Error};
 use crate::fs::hostfs::HostFs;
 use crate::fs::mount::MountFlags;
 use crate::sched::{self, IdlePolicy};
-use crate::sync::Once;
-use crate::{host, klog, mm, net, syscall, time, tty};
+use crate::{host, klog, mm, net, time, trace, tty, utsname};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -27,13 +26,6 @@ use std::{eprintln, print, println};
 
 /// The version that `--version` prints and uname(2) builds on.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-static COMMAND_LINE: Once<String> = Once::new();
-
-/// The command line that the machine was started with (`/proc/cmdline`).
-pub fn command_line() -> &'static str {
-    COMMAND_LINE.get().map_or("", String::as_str)
-}
 
 /// Why a machine could not be started: one line that names the option and the remedy.
 #[derive(Debug)]
@@ -88,9 +80,9 @@ pub fn main(args: impl Iterator<Item = String>) -> i32 {
 }
 
 fn boot(o: &Options) -> Result<core::convert::Infallible, BootError> {
-    COMMAND_LINE.call_once(|| o.text.to_string());
+    utsname::set_command_line(&o.text);
     crate::klog::set_console_level(o.loglevel);
-    syscall::trace::set_enabled(o.trace.syscalls);
+    trace::set_enabled(o.trace.syscalls);
     arch::cpu::check_required()?;
     host::text::record()?;
     host::raise_descriptor_limit();
@@ -135,7 +127,7 @@ fn set_up_network(o: &Options) -> Result<(), BootError> {
     };
     let addresses: Vec<_> = o.ip.iter().map(address).collect();
     if let Some(name) = o.ip.iter().find_map(|c| c.hostname.as_deref()) {
-        syscall::misc::set_hostname(name.as_bytes());
+        utsname::set_hostname(name.as_bytes());
     }
     net::facts::register();
     net::config::init(&o.devices, &addresses).map_err(|e| BootError::new(e.to_string()))

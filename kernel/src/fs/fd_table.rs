@@ -1,9 +1,10 @@
 //! Descriptor tables: small numbers for open file descriptions (open(2), fcntl(2)).
 
 use super::file::OpenFile;
+use super::locks;
 use crate::error::{Errno, Result};
 use crate::sync::{Rank, SpinLock};
-use crate::task::Fd;
+use crate::task::{Fd, Thread};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -185,6 +186,16 @@ impl FdTable {
     /// Frees what execve(2) closes; returns what it referred to.
     pub fn close_on_exec(&self) -> Vec<Arc<OpenFile>> {
         self.remove_where(0..=u32::MAX, |slot| !slot.cloexec)
+    }
+
+    /// What ends with one descriptor of `file` that was in this table, which others may still refer to: record locks,
+    /// and what the file itself wants to do.
+    pub fn finish_close(&self, t: &Thread, file: &Arc<OpenFile>) {
+        locks::descriptor_closed(file, self);
+        file.ops().closed_by(t, file);
+        if Arc::strong_count(file) == 1 {
+            file.ops().linger(t);
+        }
     }
 
     /// Frees all numbers; returns what they referred to (exit).

@@ -78,8 +78,6 @@ pub enum Direction {
 pub enum MapSource {
     /// A host file: the window maps it directly; offsets are the file's own.
     Host(Arc<crate::host::HostFd>),
-    /// Pages that the kernel owns: a run of a host memory file per page range.
-    Pages(Arc<dyn crate::mm::PageSource>),
     /// Fresh zero pages (`/dev/zero`).
     Zero,
 }
@@ -179,6 +177,11 @@ pub trait FileOps: Any + Send + Sync {
     /// Told when fcntl(F_SETFL) changed the status flags.
     fn flags_changed(&self, file: &OpenFile) {
         let _ = file;
+    }
+
+    /// Told on the close(2) of the last descriptor of this description; may wait, as SO_LINGER asks.
+    fn linger(&self, thread: &Thread) {
+        let _ = thread;
     }
 
     /// Told on every close(2) of a descriptor of this description, which may not be the last (POSIX locks, `flush`).

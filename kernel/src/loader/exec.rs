@@ -46,7 +46,7 @@ fn install(t: &Thread, program: Program) {
     old.drop_user();
     let files = t.files();
     for file in files.close_on_exec() {
-        crate::syscall::open::finish_close(t, &files, file);
+        files.finish_close(t, &file);
     }
     t.context.with_frame(|frame| {
         *frame = TrapFrame::start(entry as u64, sp as u64);

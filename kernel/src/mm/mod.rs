@@ -2,6 +2,7 @@
 
 #[allow(unsafe_code)]
 pub mod alloc;
+mod areas;
 mod page_map;
 pub mod residency;
 mod sites;
@@ -19,9 +20,6 @@ pub use window::Zone;
 use crate::abi::PAGE_SIZE;
 use crate::error::{Errno, Result};
 use crate::sched;
-
-/// Page-cache pages of a file, to be mapped into the window.
-pub trait PageSource: Send + Sync {}
 
 /// Checks that a range lies where guest memory can be. EFAULT if not.
 #[inline]

@@ -116,7 +116,7 @@ pub(super) fn register(mm: &Arc<Mm>) {
 /// Makes the window show `mm` if it does not. Called by the scheduler before it runs one of its threads.
 #[inline]
 pub fn ensure(mm: &Arc<Mm>) {
-    if !mm.resident.load(Ordering::Relaxed) {
+    if !mm.is_resident() {
         make_resident(mm);
     }
 }

@@ -3,11 +3,12 @@
 //! Theory of operation. The list of mappings says what the guest may do; the host's page tables follow it lazily.
 //! Anonymous memory is inaccessible until touched: the fault populates a chunk around the address. Files are mapped by
 //! the host at once. Every operation works on the parts of mappings inside its range, so that splitting is one idea in
-//! one place ([`Areas::carve`]).
+//! one place (`Areas::carve`).
 //!
 //! Locks: the list, rank `Mm`; the window's lock is taken inside it. No guest memory is touched under it except pages
 //! that were just populated.
 
+use super::areas::Areas;
 use super::residency::{self, Parked};
 use super::sites::Sites;
 use super::vm_area::{Backing, FileBacking, VmArea, VmFlags};
@@ -131,86 +132,6 @@ pub struct ProgramLayout {
 }
 
 #[derive(Default)]
-pub(super) struct Areas {
-    by_start: BTreeMap<usize, VmArea>,
-}
-
-impl Areas {
-    pub(super) fn find(&self, addr: usize) -> Option<&VmArea> {
-        self.by_start.range(..=addr).next_back().map(|(_, a)| a).filter(|a| addr < a.end)
-    }
-
-    /// The first mapping that ends above `addr`.
-    fn first_above(&self, addr: usize) -> Option<&VmArea> {
-        self.find(addr).or_else(|| self.by_start.range(addr..).next().map(|(_, a)| a))
-    }
-
-    /// Takes the parts inside `range` out of the list, splitting mappings at its ends.
-    fn carve(&mut self, range: &Range<usize>) -> Vec<VmArea> {
-        let mut touched = Vec::new();
-        let mut at = range.start;
-        while let Some(area) = self.first_above(at).filter(|a| a.start < range.end) {
-            touched.push(area.start);
-            at = area.end;
-        }
-        let mut parts = Vec::with_capacity(touched.len());
-        for start in touched {
-            let Some(area) = self.by_start.remove(&start) else { continue };
-            if area.start < range.start {
-                let left = area.part(&(area.start..range.start));
-                self.by_start.insert(left.start, left);
-            }
-            if area.end > range.end {
-                let right = area.part(&(range.end..area.end));
-                self.by_start.insert(right.start, right);
-            }
-            parts.push(area.part(range));
-        }
-        parts
-    }
-
-    /// Puts a mapping into the list, as one with its neighbours where that is the same.
-    fn insert(&mut self, mut area: VmArea) {
-        if let Some((&start, left)) = self.by_start.range(..area.start).next_back()
-            && left.continues_with(&area)
-        {
-            let merged = VmArea { end: area.end, ..left.clone() };
-            self.by_start.remove(&start);
-            area = merged;
-        }
-        if let Some(right) = self.by_start.get(&area.end)
-            && area.continues_with(right)
-        {
-            let (key, end) = (right.start, right.end);
-            self.by_start.remove(&key);
-            area.end = end;
-        }
-        self.by_start.insert(area.start, area);
-    }
-
-    /// The parts of `range` that no mapping covers.
-    fn gaps(&self, range: &Range<usize>) -> Vec<Range<usize>> {
-        let mut gaps = Vec::new();
-        let mut at = range.start;
-        while at < range.end {
-            match self.first_above(at).filter(|a| a.start < range.end) {
-                Some(a) => {
-                    if a.start > at {
-                        gaps.push(at..a.start);
-                    }
-                    at = a.end;
-                }
-                None => {
-                    gaps.push(at..range.end);
-                    break;
-                }
-            }
-        }
-        gaps
-    }
-}
-
-#[derive(Default)]
 pub(super) struct Inner {
     pub(super) areas: Areas,
     pub(super) sites: Sites,
@@ -240,6 +161,12 @@ impl core::fmt::Debug for Mm {
 }
 
 impl Mm {
+    /// Whether the window shows its memory.
+    #[inline]
+    pub fn is_resident(&self) -> bool {
+        self.resident.load(Ordering::Relaxed)
+    }
+
     /// An empty address space with one user.
     pub fn new() -> Arc<Self> {
         let mm = Arc::new(Mm {
@@ -786,39 +713,5 @@ fn move_contents(old: &Range<usize>, moved: &mut VmArea, area: &VmArea) -> Resul
             }
             w.map_file(moved.range(), area.prot, host, *offset, shared)
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn anon(start: usize, end: usize, prot: Prot) -> VmArea {
-        VmArea { start, end, prot, flags: VmFlags::empty(), backing: Backing::Anonymous, name: "" }
-    }
-
-    fn ranges(a: &Areas) -> Vec<Range<usize>> {
-        a.by_start.values().map(VmArea::range).collect()
-    }
-
-    #[test]
-    fn mappings_split_and_merge() {
-        let mut a = Areas::default();
-        a.insert(anon(0x1000, 0x5000, Prot::READ));
-        a.insert(anon(0x5000, 0x9000, Prot::READ));
-        assert_eq!(ranges(&a), alloc::vec![0x1000..0x9000]);
-        let parts = a.carve(&(0x3000..0x4000));
-        assert_eq!(parts.len(), 1);
-        assert_eq!(ranges(&a), [0x1000..0x3000, 0x4000..0x9000]);
-        a.insert(anon(0x3000, 0x4000, Prot::WRITE));
-        assert_eq!(ranges(&a), [0x1000..0x3000, 0x3000..0x4000, 0x4000..0x9000]);
-        assert_eq!(a.gaps(&(0..0xa000)), [0..0x1000, 0x9000..0xa000]);
-        let parts = a.carve(&(0x2000..0x6000));
-        assert_eq!(
-            parts.iter().map(VmArea::range).collect::<Vec<_>>(),
-            [0x2000..0x3000, 0x3000..0x4000, 0x4000..0x6000]
-        );
-        assert!(a.find(0x5fff).is_none());
-        assert!(a.find(0x6000).is_some());
     }
 }

@@ -127,6 +127,21 @@ impl Interface {
         }
     }
 
+    /// `IFF_*` flags (netdevice(7)).
+    pub fn flags(&self) -> u32 {
+        const UP: u32 = 0x1;
+        const BROADCAST: u32 = 0x2;
+        const LOOPBACK: u32 = 0x8;
+        const RUNNING: u32 = 0x40;
+        const MULTICAST: u32 = 0x1000;
+        const LOWER_UP: u32 = 0x1_0000;
+        let kind = match self.kind {
+            LinkKind::Loopback => LOOPBACK,
+            LinkKind::Ethernet => BROADCAST | MULTICAST,
+        };
+        kind | if self.up { UP | RUNNING | LOWER_UP } else { 0 }
+    }
+
     /// Whether `addr` is one of this interface's own; all of 127.0.0.0/8 is loopback's.
     pub fn owns(&self, addr: Ipv4Addr) -> bool {
         self.addresses.iter().any(|a| a.addr == addr)

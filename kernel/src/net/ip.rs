@@ -15,7 +15,7 @@ use super::ipv4::{self, HEADER_LEN, Ipv4Header};
 use super::link::{
     ArpOperation, ArpPacket, ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_IPV4, EthernetHeader, multicast_mac,
 };
-use super::neighbor::{NeighborTable, Resolution, Solicit};
+use super::neighbor::{NeighborState, NeighborTable, Resolution, Solicit};
 use super::random::{Rng, Secret};
 use super::route::{Route, RouteKind, RouteProtocol, RouteTable};
 use super::stats::SnmpStats;
@@ -502,8 +502,15 @@ impl IpLayer {
     }
 
     /// Sets a neighbour by hand and sends what waited for it.
-    pub(super) fn set_neighbor(&mut self, index: IfIndex, addr: Ipv4Addr, mac: MacAddr) {
-        for frame in self.neighbors.set_permanent(index, addr, mac) {
+    pub(super) fn set_neighbor(
+        &mut self,
+        index: IfIndex,
+        addr: Ipv4Addr,
+        mac: MacAddr,
+        state: NeighborState,
+        now: Instant,
+    ) {
+        for frame in self.neighbors.set(index, addr, mac, state, now) {
             self.send_to(index, mac, frame, None);
         }
     }

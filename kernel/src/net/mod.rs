@@ -56,6 +56,7 @@ mod ip;
 mod ipv4;
 mod link;
 mod neighbor;
+pub mod netlink;
 pub mod network;
 mod port;
 mod random;

@@ -246,10 +246,18 @@ impl NeighborTable {
     }
 
     /// Sets an entry by hand (`ip neigh replace … nud permanent`); returns the packets that waited for it.
-    pub(super) fn set_permanent(&mut self, interface: IfIndex, addr: Ipv4Addr, mac: MacAddr) -> VecDeque<QueuedFrame> {
+    pub(super) fn set(
+        &mut self,
+        interface: IfIndex,
+        addr: Ipv4Addr,
+        mac: MacAddr,
+        state: NeighborState,
+        now: Instant,
+    ) -> VecDeque<QueuedFrame> {
         let queue = self.entries.remove(&(interface, addr)).map(|e| e.queue).unwrap_or_default();
-        let until = Instant::FAR_FUTURE;
-        let entry = Neighbor { state: NeighborState::Permanent, mac, probes: 0, until, queue: VecDeque::new() };
+        let until = if state == NeighborState::Reachable { now + REACHABLE } else { Instant::FAR_FUTURE };
+        self.note_deadline(until);
+        let entry = Neighbor { state, mac, probes: 0, until, queue: VecDeque::new() };
         self.entries.insert((interface, addr), entry);
         queue
     }
@@ -366,7 +374,7 @@ mod tests {
         let mut table = NeighborTable::default();
         table.learn(LINK, PEER, MAC, true, false, Instant(1));
         assert_eq!(table.iter().count(), 0);
-        table.set_permanent(LINK, PEER, MAC);
+        table.set(LINK, PEER, MAC, NeighborState::Permanent, Instant(0));
         table.learn(LINK, PEER, MacAddr([6; 6]), true, true, Instant(1));
         assert!(matches!(table.resolve(LINK, PEER, Instant(1)), Resolution::Known(MAC)));
     }

@@ -15,6 +15,30 @@ pub enum RouteProtocol {
     Boot,
     /// The administrator.
     Static,
+    /// A routing daemon, by its number in `/etc/iproute2/rt_protos`.
+    Other(u8),
+}
+
+impl RouteProtocol {
+    /// From `rtm_protocol`.
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            2 => RouteProtocol::Kernel,
+            3 => RouteProtocol::Boot,
+            4 => RouteProtocol::Static,
+            other => RouteProtocol::Other(other),
+        }
+    }
+
+    /// `rtm_protocol`.
+    pub const fn number(self) -> u8 {
+        match self {
+            RouteProtocol::Kernel => 2,
+            RouteProtocol::Boot => 3,
+            RouteProtocol::Static => 4,
+            RouteProtocol::Other(number) => number,
+        }
+    }
 }
 
 /// What becomes of packets that match (`rtm_type`).

@@ -6,7 +6,7 @@ use super::error::NetError;
 use super::event::{EventList, Readiness};
 use super::interface::{IfIndex, Interface, LinkInfo, LinkKind};
 use super::ip::{FrameOut, IpLayer};
-use super::neighbor::NeighborEntry;
+use super::neighbor::{NeighborEntry, NeighborState};
 use super::port::{PortTable, Sharing};
 use super::random::Rng;
 use super::route::Route;
@@ -118,6 +118,27 @@ impl NetStack {
         Ok(())
     }
 
+    /// Gives an interface another name; the labels of its addresses follow.
+    ///
+    /// # Errors
+    /// `NoDevice`, `Exists`, `Invalid` for what is no name of 1 to 15 bytes.
+    pub fn rename_interface(&mut self, index: IfIndex, name: &str) -> Result<(), NetError> {
+        let strange = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+        if name.is_empty() || name.len() > 15 || name == "." || name == ".." || name.contains(strange) {
+            return Err(NetError::Invalid);
+        }
+        if self.ip.interfaces.iter().any(|i| i.index != index && i.name == name) {
+            return Err(NetError::Exists);
+        }
+        let interface = self.ip.interface_mut(index)?;
+        for address in &mut interface.addresses {
+            let alias = address.label.strip_prefix(interface.name.as_str()).unwrap_or_default();
+            address.label = [name, alias].concat();
+        }
+        interface.name = name.into();
+        Ok(())
+    }
+
     /// Changes an interface's MTU in bytes.
     ///
     /// # Errors
@@ -195,13 +216,20 @@ impl NetStack {
         self.ip.neighbors.iter()
     }
 
-    /// Sets a neighbour by hand.
+    /// Sets a neighbour by hand, in a state that is known.
     ///
     /// # Errors
     /// `NoDevice`.
-    pub fn set_neighbor(&mut self, index: IfIndex, addr: Ipv4Addr, mac: MacAddr) -> Result<(), NetError> {
+    pub fn set_neighbor(
+        &mut self,
+        index: IfIndex,
+        addr: Ipv4Addr,
+        mac: MacAddr,
+        state: NeighborState,
+        now: Instant,
+    ) -> Result<(), NetError> {
         self.ip.interface_mut(index)?;
-        self.ip.set_neighbor(index, addr, mac);
+        self.ip.set_neighbor(index, addr, mac, state, now);
         Ok(())
     }
 

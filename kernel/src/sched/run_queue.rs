@@ -12,6 +12,9 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 /// How long a thread may run while others wait.
 pub const TIME_SLICE: Duration = Duration::from_millis(4);
 
+/// A thread whose memory had to be brought in runs at least so many times as long as that took.
+const RESIDENCY_SHARE: u32 = 4;
+
 /// Every so-many-th pick takes the thread whose slice ran out longest ago, whoever has just woken.
 pub const FAIR_TURN: u32 = 8;
 
@@ -74,11 +77,19 @@ struct RunQueue {
     /// The thread that was switched away from, until its stack is out of use.
     departed: Option<Arc<Thread>>,
     slice_started: Instant,
+    slice: Duration,
 }
 
 static RUN_QUEUE: SpinLock<RunQueue> = SpinLock::new(
     Rank::RunQueue,
-    RunQueue { woken: VecDeque::new(), expired: VecDeque::new(), picks: 0, departed: None, slice_started: Instant(0) },
+    RunQueue {
+        woken: VecDeque::new(),
+        expired: VecDeque::new(),
+        picks: 0,
+        departed: None,
+        slice_started: Instant(0),
+        slice: TIME_SLICE,
+    },
 );
 
 /// The thread on each vCPU; empty while it idles.
@@ -153,7 +164,7 @@ pub fn yield_now() {
 /// The end of the running thread's slice, if others wait.
 pub fn slice_end() -> Option<Instant> {
     let rq = RUN_QUEUE.lock();
-    (current().is_some() && rq.has_waiting()).then(|| rq.slice_started + TIME_SLICE)
+    (current().is_some() && rq.has_waiting()).then(|| rq.slice_started + rq.slice)
 }
 
 /// Called on the way to guest code after a timer signal or a wake-up: switches if the slice is over.
@@ -190,7 +201,7 @@ pub fn schedule() {
     let Some(next) = next else {
         // The same thread goes on; its space may have lost the window to a child meanwhile.
         if let Some(t) = current() {
-            residency::ensure(&t.mm());
+            bring_memory_in(t);
         }
         return;
     };
@@ -199,7 +210,7 @@ pub fn schedule() {
             n.entity.switches.fetch_add(1, Ordering::Relaxed);
             arch::set_signal_pending(n.signal_pending());
             arch::request_preemption_check();
-            residency::ensure(&n.mm());
+            bring_memory_in(n);
         }
     }
     let next_context = next.as_ref().map(|n| n.context.handle());
@@ -211,6 +222,22 @@ pub fn schedule() {
     drop(stale);
     arch::switch(previous_context, next_context);
     finish_switch();
+}
+
+/// Makes the memory of `thread` resident. Its slice starts when that is done and is the longer the longer it took: threads
+/// of relatives that compute side by side would otherwise do nothing but take each other's place.
+fn bring_memory_in(thread: &Thread) {
+    let mm = thread.mm();
+    if mm.is_resident() {
+        RUN_QUEUE.lock().slice = TIME_SLICE;
+        return;
+    }
+    let before = time::now();
+    residency::ensure(&mm);
+    let after = time::now();
+    let mut rq = RUN_QUEUE.lock();
+    rq.slice_started = after;
+    rq.slice = TIME_SLICE.max(after.saturating_since(before) * RESIDENCY_SHARE);
 }
 
 /// What a context does first after it was switched to: lets go of the thread before it.

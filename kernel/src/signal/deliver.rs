@@ -6,8 +6,8 @@ use super::number::{DefaultAction, Signal};
 use super::{frame as sigframe, mask, restart, send, stop};
 use crate::arch::TrapFrame;
 use crate::klog;
-use crate::syscall::trace;
 use crate::task::{ExitStatus, Thread};
+use crate::trace;
 
 /// Deals with everything that is pending. `frame` has the guest's registers; on return they are those of the next
 /// handler, or of the interrupted code with its system call restarted as `restart` decides. A stopped thread sleeps in

@@ -1,7 +1,6 @@
 //! Descriptors and descriptions: dup(2), fcntl(2), ioctl(2), pipe(2).
 
 use super::at;
-use super::open::finish_close;
 use crate::abi::{general, ioctl};
 use crate::error::{Errno, Result};
 use crate::fs::file::{OpenFile, OpenFlags};
@@ -21,7 +20,7 @@ fn do_dup(t: &Thread, old: Fd, new: Fd, cloexec: bool) -> Result<usize> {
     let table = t.files();
     let file = table.get(old)?;
     if let Some(replaced) = table.replace(new, file, cloexec, at::open_limit(t))? {
-        finish_close(t, &table, replaced);
+        table.finish_close(t, &replaced);
     }
     Ok(new.0 as usize)
 }

@@ -91,7 +91,6 @@ pub fn sys_mmap(t: &Thread, addr: usize, len: usize, prot: u32, flags: u32, fd: 
                 Backing::File(FileBacking { host, offset, path, may_write: may_write || !shared })
             }
             MapSource::Zero => Backing::Anonymous,
-            MapSource::Pages(_) => return Err(Errno::ENODEV.because("this file system cannot map files")),
         }
     };
     if flags & MAP_32BIT != 0 {

@@ -7,57 +7,29 @@ use crate::error::{Errno, Result};
 use crate::host;
 use crate::klog;
 use crate::mm::{UserPtr, UserSlice};
-use crate::sync::{Rank, SpinLock};
 use crate::task::{self, Capability, Fd, Pid, RESOURCES, Resource, Thread};
 use crate::time;
+use crate::utsname;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-
-/// Longest host or domain name (`__NEW_UTS_LEN`).
-const NAME_MAX: usize = 64;
-/// The kernel's release as uname(2) reports it: the Linux version that the interface follows.
-pub const RELEASE: &str = "6.12.0-flatland";
-/// The kernel's version string.
-pub const VERSION: &str = "#1 SMP Flatland";
-
-struct Names {
-    host: Vec<u8>,
-    domain: Vec<u8>,
-}
-
-static NAMES: SpinLock<Names> = SpinLock::new(Rank::Thread, Names { host: Vec::new(), domain: Vec::new() });
-
-/// The host's name (`/proc/sys/kernel/hostname`).
-pub fn hostname() -> Vec<u8> {
-    NAMES.lock().host.clone()
-}
-
-/// Sets the host's name; cut to 64 bytes.
-pub fn set_hostname(name: &[u8]) {
-    NAMES.lock().host = name[..name.len().min(NAME_MAX)].to_vec();
-}
 
 /// uname(2)
 pub fn sys_uname(_t: &Thread, at: UserPtr<new_utsname>) -> Result<usize> {
     let field = |s: &[u8]| {
-        let mut out = [0 as core::ffi::c_char; NAME_MAX + 1];
-        for (o, b) in out.iter_mut().zip(s.iter().take(NAME_MAX)) {
+        let mut out = [0 as core::ffi::c_char; utsname::NAME_MAX + 1];
+        for (o, b) in out.iter_mut().zip(s.iter().take(utsname::NAME_MAX)) {
             *o = *b as core::ffi::c_char;
         }
         out
     };
-    let (host, domain) = {
-        let names = NAMES.lock();
-        (names.host.clone(), names.domain.clone())
-    };
     let or = |s: Vec<u8>| if s.is_empty() { b"(none)".to_vec() } else { s };
     at.write(new_utsname {
         sysname: field(b"Linux"),
-        nodename: field(&or(host)),
-        release: field(RELEASE.as_bytes()),
-        version: field(VERSION.as_bytes()),
+        nodename: field(&or(utsname::hostname())),
+        release: field(utsname::RELEASE.as_bytes()),
+        version: field(utsname::VERSION.as_bytes()),
         machine: field(b"x86_64"),
-        domainname: field(&or(domain)),
+        domainname: field(&or(utsname::domainname())),
     })?;
     Ok(0)
 }
@@ -67,21 +39,18 @@ fn read_name(t: &Thread, name: UserPtr<u8>, len: i32) -> Result<Vec<u8>> {
         return Err(Errno::EPERM.because("names need CAP_SYS_ADMIN"));
     }
     let len = usize::try_from(len).map_err(|_| Errno::EINVAL.because("a negative length"))?;
-    UserSlice::new(name.addr(), len).read_vec(NAME_MAX)
+    UserSlice::new(name.addr(), len).read_vec(utsname::NAME_MAX)
 }
 
 /// sethostname(2)
 pub fn sys_sethostname(t: &Thread, name: UserPtr<u8>, len: i32) -> Result<usize> {
-    let name = read_name(t, name, len)?;
-    set_hostname(&name);
+    utsname::set_hostname(&read_name(t, name, len)?);
     Ok(0)
 }
 
 /// setdomainname(2)
 pub fn sys_setdomainname(t: &Thread, name: UserPtr<u8>, len: i32) -> Result<usize> {
-    let name = read_name(t, name, len)?;
-    let old = core::mem::replace(&mut NAMES.lock().domain, name);
-    drop(old);
+    utsname::set_domainname(&read_name(t, name, len)?);
     Ok(0)
 }
 

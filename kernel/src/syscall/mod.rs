@@ -240,7 +240,12 @@ fn report_missing(t: &Thread, nr: u64, row: Option<&Syscall>) {
         let name = row.map_or("unknown", |r| r.name);
         let comm = t.comm();
         let comm = comm.split(|&b| b == 0).next().unwrap_or_default();
-        klog!(Warning, "{}[{}]: system call {nr} ({name}) is not implemented: ENOSYS", comm.escape_ascii(), t.tid());
+        let comm = comm.escape_ascii();
+        match row.map_or("", |r| r.note) {
+            "" => klog!(Warning, "{comm}[{}]: system call {nr} ({name}) is not implemented: ENOSYS", t.tid()),
+            // A gap that is documented, and that programs expect.
+            note => klog!(Info, "{comm}[{}]: system call {nr} ({name}): ENOSYS: {note}", t.tid()),
+        }
     }
 }
 
@@ -249,7 +254,7 @@ pub fn dispatch(t: &Thread, frame: &mut TrapFrame) {
     let nr = frame.orig_rax;
     let args = frame.args();
     let row = lookup(nr);
-    let tracing = trace::enabled();
+    let tracing = crate::trace::enabled();
     if tracing {
         trace::enter(t, row, nr, &args);
     }

@@ -3,9 +3,9 @@
 use super::at::{self, NameAt};
 use crate::abi::general::open_how;
 use crate::error::{Errno, Result};
-use crate::fs::file::{OpenFile, OpenFlags};
+use crate::fs::file::OpenFlags;
 use crate::fs::lookup::Resolve;
-use crate::fs::{Actor, FdTable, fifo, locks};
+use crate::fs::{Actor, fifo};
 use crate::mm::{UserPtr, UserSlice};
 use crate::task::{Fd, Thread};
 use alloc::sync::Arc;
@@ -103,18 +103,11 @@ pub fn sys_openat2(t: &Thread, dir: Fd, name: UserPtr<u8>, how: UserPtr<open_how
     do_openat(t, &NameAt { base, name }, flags, how.mode as u32, resolve)
 }
 
-/// What ends with one descriptor of a description, which others may still refer to: record locks, and what the file
-/// itself wants to do.
-pub(crate) fn finish_close(t: &Thread, table: &FdTable, file: Arc<OpenFile>) {
-    locks::descriptor_closed(&file, table);
-    file.ops().closed_by(t, &file);
-}
-
 /// close(2).
 pub fn sys_close(t: &Thread, fd: Fd) -> Result<usize> {
     let table = t.files();
     let file = table.remove(fd)?;
-    finish_close(t, &table, file);
+    table.finish_close(t, &file);
     Ok(0)
 }
 
@@ -134,7 +127,7 @@ pub fn sys_close_range(t: &Thread, first: u32, last: u32, flags: u32) -> Result<
         return Ok(0);
     }
     for file in table.remove_range(first, last) {
-        finish_close(t, &table, file);
+        table.finish_close(t, &file);
     }
     Ok(0)
 }

@@ -9,6 +9,7 @@ use crate::net::Shutdown;
 use crate::net::file::address::{AF_INET, AF_INET6, write_address};
 use crate::net::file::inet::InetSocket;
 use crate::net::file::{RawAddress, SocketFile, SocketOps, transfer};
+use crate::net::netlink::{self, AF_NETLINK};
 use crate::net::unix::{self, AF_UNIX};
 use crate::task::{Fd, Resource, Thread};
 use alloc::boxed::Box;
@@ -45,6 +46,7 @@ fn create(t: &Thread, domain: i32, kind: u32, protocol: i32) -> Result<Box<dyn S
     match u16::try_from(domain) {
         Ok(domain @ (AF_INET | AF_INET6)) => InetSocket::create(t, domain, kind, protocol),
         Ok(AF_UNIX) => unix::create(kind, protocol),
+        Ok(AF_NETLINK) => netlink::create(kind, protocol),
         _ => Err(Errno::EAFNOSUPPORT.because("no sockets of this family")),
     }
 }

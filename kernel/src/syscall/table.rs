@@ -47,7 +47,7 @@ syscalls! {
     38 setitimer(int, ptr, ptr) => super::timer::sys_setitimer, Full, "";
     39 getpid() => super::process::sys_getpid, Full, "";
     40 sendfile(fd, fd, ptr, size) => super::splice::sys_sendfile, Full, "";
-    41 socket(int, int, int) => super::socket::sys_socket, Partial, "AF_UNIX, AF_INET, AF_INET6 by v4-mapped addresses";
+    41 socket(int, int, int) => super::socket::sys_socket, Partial, "AF_UNIX, AF_INET, AF_INET6 by v4-mapped addresses, AF_NETLINK with NETLINK_ROUTE";
     42 connect(fd, ptr, int) => super::socket::sys_connect, Full, "";
     43 accept(fd, ptr, ptr) => super::socket::sys_accept, Full, "";
     44 sendto(fd, buf, size, hex, ptr, int) => super::message::sys_sendto, Partial, "no urgent data, no MSG_ZEROCOPY, no MSG_MORE for datagrams";
@@ -62,8 +62,8 @@ syscalls! {
     53 socketpair(int, int, int, ptr) => super::socket::sys_socketpair, Full, "";
     54 setsockopt(fd, int, int, ptr, int) => super::sockopt::sys_setsockopt, Partial, "unknown options are ENOPROTOOPT";
     55 getsockopt(fd, int, int, ptr, ptr) => super::sockopt::sys_getsockopt, Partial, "unknown options are ENOPROTOOPT";
-    56 clone(hex, ptr, ptr, ptr, ptr) => super::process::sys_clone, Partial, "CLONE_VM only; no namespaces";
-    57 fork() => super::process::sys_fork, Partial, "ENOSYS until residency";
+    56 clone(hex, ptr, ptr, ptr, ptr) => super::process::sys_clone, Partial, "no namespaces";
+    57 fork() => super::process::sys_fork, Full, "";
     58 vfork() => super::process::sys_vfork, Full, "";
     59 execve(path, ptr, ptr) => super::exec::sys_execve, Full, "";
     60 exit(int) => super::process::sys_exit, Full, "";
@@ -353,7 +353,7 @@ syscalls! {
     432 fsmount(hex, hex, hex, hex, hex, hex) => none, Missing, "";
     433 fspick(hex, hex, hex, hex, hex, hex) => none, Missing, "";
     434 pidfd_open(int, hex) => super::process::sys_pidfd_open, Partial, "no PIDFD_THREAD";
-    435 clone3(ptr, size) => super::process::sys_clone3, Partial, "CLONE_VM only; no namespaces, no cgroups";
+    435 clone3(ptr, size) => super::process::sys_clone3, Partial, "no namespaces, no cgroups";
     436 close_range(fd, fd, hex) => super::open::sys_close_range, Full, "";
     437 openat2(fd, path, ptr, size) => super::open::sys_openat2, Full, "";
     438 pidfd_getfd(fd, int, hex) => none, Missing, "";

@@ -1,42 +1,19 @@
-//! `trace=syscalls`: every call in strace(1)'s format, on the kernel log's stream.
-//!
-//! A call that returns is one line, `[pid 12] read(3, "abc"..., 832) = 832`, written when it returns, since what it
-//! returned is part of it. A call that does not return, or that takes long enough for another thread to be traced
-//! meanwhile, is shown as strace shows it: `<unfinished ...>`, `<... read resumed>`.
+//! `trace=syscalls`: calls, their arguments and results in strace(1)'s format. [`crate::trace`] has the lines.
 
 use super::{ArgKind, Syscall};
 use crate::error::Result;
 use crate::mm::{UserPtr, UserSlice};
-use crate::task::{Fd, Thread, Tid};
+use crate::task::{Fd, Thread};
+use crate::trace;
 use alloc::format;
 use alloc::string::String;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// Longest string shown in full, as strace's `-s`.
 const STRING_MAX: usize = 32;
 
-static ENABLED: AtomicBool = AtomicBool::new(false);
-/// The thread whose call is open on the last line, or 0.
-static OPEN: AtomicI32 = AtomicI32::new(0);
-
-/// Turns tracing on or off.
-pub fn set_enabled(on: bool) {
-    ENABLED.store(on, Ordering::Relaxed);
-}
-
-/// Whether calls are traced.
-#[inline]
-pub fn enabled() -> bool {
-    ENABLED.load(Ordering::Relaxed)
-}
-
 fn name(row: Option<&Syscall>, nr: u64) -> String {
     row.map_or_else(|| format!("syscall_{nr:#x}"), |r| r.name.into())
-}
-
-fn emit(line: &str) {
-    crate::host::write_stderr(line.as_bytes());
 }
 
 /// Whether a kind's value is known only when the call returns.
@@ -46,23 +23,14 @@ fn is_result(kind: ArgKind) -> bool {
 
 /// A call begins. Shown at once only up to the first argument that the call itself fills in.
 pub(super) fn enter(t: &Thread, row: Option<&Syscall>, nr: u64, args: &[u64; 6]) {
-    let mut line = String::new();
-    finish_open(&mut line);
+    let mut line = trace::start_line();
     let _ = write!(line, "[pid {:>5}] {}(", t.tid(), name(row, nr));
     let kinds = row.map_or(&[][..], |r| r.args);
     for (i, &kind) in kinds.iter().enumerate().take_while(|(_, k)| !is_result(**k)) {
         separator(&mut line, i);
         argument(&mut line, kind, i, args, None);
     }
-    OPEN.store(t.tid().0, Ordering::Relaxed);
-    emit(&line);
-}
-
-/// Marks the open line as unfinished before another one starts.
-fn finish_open(line: &mut String) {
-    if OPEN.swap(0, Ordering::Relaxed) != 0 {
-        line.push_str(" <unfinished ...>\n");
-    }
+    trace::leave_open(t.tid().0, &line);
 }
 
 fn separator(line: &mut String, index: usize) {
@@ -73,13 +41,11 @@ fn separator(line: &mut String, index: usize) {
 
 /// A call returns.
 pub(super) fn leave(t: &Thread, row: Option<&Syscall>, nr: u64, args: &[u64; 6], result: &Result<usize>) {
-    let mut line = String::new();
-    if OPEN.load(Ordering::Relaxed) == t.tid().0 {
-        OPEN.store(0, Ordering::Relaxed);
-    } else {
-        finish_open(&mut line);
+    let mut line = trace::resume_line(t.tid().0).unwrap_or_else(|| {
+        let mut line = trace::start_line();
         let _ = write!(line, "[pid {:>5}] <... {} resumed>", t.tid(), name(row, nr));
-    }
+        line
+    });
     let kinds = row.map_or(&[][..], |r| r.args);
     let shown = kinds.iter().position(|k| is_result(*k)).unwrap_or(kinds.len());
     for (i, &kind) in kinds.iter().enumerate().skip(shown) {
@@ -99,27 +65,7 @@ pub(super) fn leave(t: &Thread, row: Option<&Syscall>, nr: u64, args: &[u64; 6],
             };
         }
     }
-    emit(&line);
-}
-
-/// Notes a signal's delivery, as strace does.
-pub fn signal(tid: Tid, name: &str, code: i32) {
-    if enabled() {
-        let mut line = String::new();
-        finish_open(&mut line);
-        let _ = writeln!(line, "[pid {tid:>5}] --- {name} {{si_signo={name}, si_code={code}}} ---");
-        emit(&line);
-    }
-}
-
-/// Notes a thread's end, as strace does.
-pub fn exited(tid: Tid, how: core::fmt::Arguments<'_>) {
-    if enabled() {
-        let mut line = String::new();
-        finish_open(&mut line);
-        let _ = writeln!(line, "[pid {tid:>5}] +++ {how} +++");
-        emit(&line);
-    }
+    trace::emit(&line);
 }
 
 fn quoted(line: &mut String, bytes: &[u8], cut: bool) {

@@ -15,8 +15,8 @@ use crate::sched::{self, RunState};
 use crate::signal::{
     self, ActionFlags, CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SIG_IGN, SigAction, SigInfo, Signal,
 };
-use crate::syscall::trace;
 use crate::task::Uid;
+use crate::trace;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 

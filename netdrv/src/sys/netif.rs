@@ -3,7 +3,7 @@
 use super::ifreq::{IfName, Ifreq};
 use core::net::Ipv4Addr;
 use linux_raw_sys::ioctl::{SIOCGIFFLAGS, SIOCGIFHWADDR, SIOCGIFMTU, SIOCSIFADDR, SIOCSIFFLAGS, SIOCSIFNETMASK};
-use linux_raw_sys::net::net_device_flags::IFF_UP;
+use linux_raw_sys::net::net_device_flags::{IFF_RUNNING, IFF_UP};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::ioctl::{Opcode, Updater, ioctl};
@@ -27,6 +27,11 @@ impl NetIf {
     /// Whether the interface is administratively up.
     pub(crate) fn is_up(&self) -> Result<bool, Errno> {
         Ok(self.flags()? & IFF_UP as u16 != 0)
+    }
+
+    /// Whether the host's stack sends through the interface: it is up, and the host has seen its carrier.
+    pub(crate) fn is_running(&self) -> Result<bool, Errno> {
+        Ok(self.flags()? & IFF_RUNNING as u16 != 0)
     }
 
     /// Takes the interface up.

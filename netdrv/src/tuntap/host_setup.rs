@@ -9,10 +9,15 @@ use crate::sys::netif::NetIf;
 use crate::sys::tun::{TunFlags, TunOffloads, TunQueue};
 use crate::vnet_header::VNET_HEADER_LEN;
 use core::net::Ipv4Addr;
+use core::time::Duration;
 use rustix::io::Errno;
+use rustix::thread::{Timespec, nanosleep};
 
 /// Netmask of the host's address on a link that we make.
 const HOST_NETMASK: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 0);
+/// How long the start waits for the host to see the carrier: longer than its work queue takes, shorter than a boot.
+const CARRIER_LIMIT: Duration = Duration::from_millis(20);
+const CARRIER_POLL: Duration = Duration::from_micros(100);
 /// A queue with a `virtio_net_hdr` and nothing else in front of each frame.
 const QUEUE_FLAGS: TunFlags = TunFlags::TAP.union(TunFlags::NO_PI).union(TunFlags::VNET_HDR);
 
@@ -43,6 +48,7 @@ pub(super) fn set_up(options: &TapOptions, accept: Offloads) -> Result<HostLink,
     } else {
         take_up_if_permitted(&netif)?;
     }
+    wait_for_carrier(&netif)?;
     let mtu = netif.mtu().map_err(host("reading the MTU"))?;
     let mtu = Mtu(u16::try_from(mtu.max(0)).unwrap_or(u16::MAX));
     let host_mac = MacAddr(netif.hardware_address().map_err(host("reading the host's MAC address"))?);
@@ -96,6 +102,25 @@ fn take_up_if_permitted(netif: &NetIf) -> Result<(), OpenFailure> {
         Ok(()) | Err(Errno::PERM) => Ok(()),
         Err(errno) => Err(OpenFailure::Host { op: "taking the tap up", errno }),
     }
+}
+
+/// Our queue is the tap's carrier. The host takes note of it in a work queue of its own and drops what it wants to send
+/// before that: the answer to our first ARP request, for one, which costs a second. A host that is slower than
+/// `CARRIER_LIMIT` loses no more than that.
+fn wait_for_carrier(netif: &NetIf) -> Result<(), OpenFailure> {
+    let reading = host("reading the interface flags");
+    if !netif.is_up().map_err(&reading)? {
+        return Ok(());
+    }
+    for _ in 0..CARRIER_LIMIT.as_nanos() / CARRIER_POLL.as_nanos() {
+        if netif.is_running().map_err(&reading)? {
+            break;
+        }
+        let pause = Timespec { tv_sec: 0, tv_nsec: i64::from(CARRIER_POLL.subsec_nanos()) };
+        // Cut short by a signal, it is only the next look that comes early.
+        _ = nanosleep(&pause);
+    }
+    Ok(())
 }
 
 /// Asks for everything first, then for less, until the host (behind `set`) agrees; returns what holds, both directions.

@@ -1,12 +1,11 @@
 //! The files of /proc that tell about the machine (proc(5)).
 
 use super::Text;
-use crate::boot;
 use crate::mm::window;
 use crate::sync::Once;
-use crate::syscall::misc;
 use crate::task;
 use crate::time;
+use crate::utsname;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -36,7 +35,7 @@ pub(super) fn ticks(d: time::Duration) -> u64 {
 }
 
 fn cmdline() -> String {
-    format!("{}\n", boot::command_line())
+    format!("{}\n", utsname::command_line())
 }
 
 fn devices() -> String {
@@ -61,7 +60,7 @@ fn swaps() -> String {
 }
 
 fn version() -> String {
-    format!("Linux version {} (flatland) {}\n", misc::RELEASE, misc::VERSION)
+    format!("Linux version {} (flatland) {}\n", utsname::RELEASE, utsname::VERSION)
 }
 
 /// CPU time of all processes that there are. What processes that were waited for have used counts with their parents.

@@ -8,8 +8,8 @@ use crate::fs::pseudo::{FixedDir, Identity, PseudoDir, PseudoFile};
 use crate::fs::{pipe, procfs};
 use crate::host;
 use crate::sync::Once;
-use crate::syscall::misc;
 use crate::task::PID_MAX;
+use crate::utsname;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -71,8 +71,8 @@ const RANDOM: Entries = &[
 
 const KERNEL: Entries = &[
     ("ostype", || "Linux\n".into()),
-    ("osrelease", || format!("{}\n", misc::RELEASE)),
-    ("version", || format!("{}\n", misc::VERSION)),
+    ("osrelease", || format!("{}\n", utsname::RELEASE)),
+    ("version", || format!("{}\n", utsname::VERSION)),
     ("pid_max", || format!("{PID_MAX}\n")),
     ("threads-max", || format!("{PID_MAX}\n")),
     ("ngroups_max", || "65536\n".into()),
@@ -124,13 +124,13 @@ fn hostname() -> Arc<dyn Inode> {
     PseudoFile::writable(
         Identity::new(device(), 0o644),
         |out| {
-            let name = misc::hostname();
+            let name = utsname::hostname();
             out.extend_from_slice(if name.is_empty() { b"(none)" } else { &name });
             out.push(b'\n');
             Ok(())
         },
         |bytes| {
-            misc::set_hostname(bytes.split(|&b| b == b'\n').next().unwrap_or_default());
+            utsname::set_hostname(bytes.split(|&b| b == b'\n').next().unwrap_or_default());
             Ok(())
         },
     )

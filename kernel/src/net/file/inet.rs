@@ -16,7 +16,7 @@ use crate::mm::{IovDest, IovSource, UserPtr};
 use crate::net::network::{OpenSocket, network};
 use crate::net::{Family, NetError, Shutdown, SocketId, SocketKind};
 use crate::task::{Capability, Thread};
-use crate::time;
+use crate::{sched, time};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -291,6 +291,26 @@ impl SocketOps for InetSocket {
             SocketKind::Tcp => self.receive_stream(dst, flags),
             _ => self.receive_datagram(dst, flags, control),
         }
+    }
+
+    fn linger(&self, t: &Thread) {
+        if self.kind != SocketKind::Tcp {
+            return;
+        }
+        let time = network().look(|stack| stack.options(self.id()).map_or(None, |o| o.linger));
+        let Some(time) = time.filter(|time| !time.is_zero()) else { return };
+        // A connection that is not there has nothing to wait for.
+        if network().call_sending(|stack, now| stack.shutdown(self.id(), Shutdown::Write, now)).is_err() {
+            return;
+        }
+        let mut watch = PollWatch::for_thread(t, PollEvents::WRITABLE);
+        watch.watch(self.socket.queue());
+        let unsent = || {
+            self.socket.readiness();
+            network().look(|stack| stack.tcp_queued(self.id())).is_ok_and(|(_, bytes)| bytes > 0)
+        };
+        // However the wait ends, the close goes on.
+        let _ended = sched::block_on(t, Some(time::now() + time), || (!unsent()).then_some(()));
     }
 
     fn low_water(&self) -> usize {

@@ -7,7 +7,9 @@
 pub mod address;
 pub mod inet;
 mod inet_option;
+mod interface_ioctl;
 pub(super) mod option;
+mod route_ioctl;
 mod tcp_info;
 pub mod transfer;
 
@@ -146,6 +148,11 @@ pub trait SocketOps: Send + Sync {
     /// getsockopt(2), likewise.
     fn option(&self, level: i32, name: i32) -> Result<Vec<u8>>;
 
+    /// Waits before the last close, as `SO_LINGER` asks (socket(7)).
+    fn linger(&self, t: &Thread) {
+        let _ = t;
+    }
+
     /// The unix socket, if it is one.
     fn unix(&self) -> Option<&crate::net::unix::UnixSocket> {
         None
@@ -229,8 +236,15 @@ impl FileOps for SocketFile {
         self.common.timeout(direction)
     }
 
+    fn linger(&self, thread: &Thread) {
+        self.ops.linger(thread);
+    }
+
     fn ioctl(&self, thread: &Thread, _file: &OpenFile, request: u32, arg: usize) -> Result<usize> {
-        self.ops.ioctl(thread, request, arg)
+        match self.ops.ioctl(thread, request, arg) {
+            Err(e) if e.errno() == Errno::ENOTTY => interface_ioctl::ioctl(thread, request, arg),
+            other => other,
+        }
     }
 }
 

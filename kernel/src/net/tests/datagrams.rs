@@ -3,6 +3,7 @@
 use super::pair::*;
 use super::tcp_endings::inject;
 use crate::net::*;
+use crate::time::Instant;
 use std::boxed::Box;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -50,7 +51,7 @@ fn datagrams_keep_their_borders_and_their_sender() {
 fn large_datagrams_travel_in_fragments() {
     for (size, frames) in [(1472, 1), (1473, 2), (8000, 6), (65507, 45)] {
         let mut p = Pair::new(full(), full());
-        p.stacks[A].set_neighbor(ETH, ip(B), MAC[B]).unwrap();
+        p.stacks[A].set_neighbor(ETH, ip(B), MAC[B], NeighborState::Permanent, Instant(0)).unwrap();
         let server = udp(&mut p, B, 53);
         let client = p.socket(A, SocketKind::Udp);
         let data: Vec<u8> = (0..size).map(|i| (i * 7) as u8).collect();
@@ -69,7 +70,7 @@ fn large_datagrams_travel_in_fragments() {
 #[test]
 fn a_lost_fragment_costs_the_datagram_and_nothing_else() {
     let mut p = Pair::plain();
-    p.stacks[A].set_neighbor(ETH, ip(B), MAC[B]).unwrap();
+    p.stacks[A].set_neighbor(ETH, ip(B), MAC[B], NeighborState::Permanent, Instant(0)).unwrap();
     let server = udp(&mut p, B, 53);
     let client = p.socket(A, SocketKind::Udp);
     let mut seen = 0;
@@ -148,7 +149,7 @@ fn the_receive_buffer_bounds_what_waits() {
 #[test]
 fn the_send_buffer_bounds_what_has_not_left() {
     let mut p = Pair::plain();
-    p.stacks[A].set_neighbor(ETH, ip(B), MAC[B]).unwrap();
+    p.stacks[A].set_neighbor(ETH, ip(B), MAC[B], NeighborState::Permanent, Instant(0)).unwrap();
     let client = p.socket(A, SocketKind::Udp);
     p.stacks[A].set_options(client, |o| o.send_buffer = Some(10_000)).unwrap();
     let sent = (0..50).take_while(|_| p.send_to(A, client, addr(B, 53), &[0; 1000]).is_ok()).count();
@@ -236,7 +237,7 @@ fn raw_icmp_sockets_see_whole_packets_and_errors() {
 fn bad_checksums_are_dropped() {
     for at in [40, 41, 45] {
         let mut p = Pair::plain();
-        p.stacks[A].set_neighbor(ETH, ip(B), MAC[B]).unwrap();
+        p.stacks[A].set_neighbor(ETH, ip(B), MAC[B], NeighborState::Permanent, Instant(0)).unwrap();
         let server = udp(&mut p, B, 53);
         let client = p.socket(A, SocketKind::Udp);
         let caught = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));

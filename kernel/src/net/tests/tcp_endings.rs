@@ -3,6 +3,7 @@
 use super::pair::*;
 use crate::net::tcp::engine::TcpState;
 use crate::net::*;
+use crate::time::Instant;
 use std::boxed::Box;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::time::Duration;
@@ -229,7 +230,7 @@ fn a_half_open_handshake_is_given_up() {
 #[test]
 fn a_silent_host_times_out() {
     let mut p = Pair::plain();
-    p.stacks[A].set_neighbor(ETH, ip(B), MAC[B]).unwrap();
+    p.stacks[A].set_neighbor(ETH, ip(B), MAC[B], NeighborState::Permanent, Instant(0)).unwrap();
     p.filter = Box::new(|_, _| false);
     let client = p.connect(A, addr(B, 80));
     p.run(SECOND * 120);

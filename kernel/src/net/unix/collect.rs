@@ -19,8 +19,10 @@ fn endpoint_of(file: &OpenFile) -> Option<&Arc<Endpoint>> {
     SocketFile::of(file).ok()?.ops().unix().map(|u| u.endpoint())
 }
 
-/// Where each socket's inbox and backlog lead.
-fn edges(endpoint: &Endpoint) -> (Vec<Arc<OpenFile>>, Vec<Arc<Endpoint>>) {
+/// Where a socket leads: the descriptions in its inbox, and the connections in its backlog.
+type Edges = (Vec<Arc<OpenFile>>, Vec<Arc<Endpoint>>);
+
+fn edges(endpoint: &Endpoint) -> Edges {
     let state = endpoint.lock();
     let files = state.inbox.files().cloned().collect();
     let pending = match &state.role {
@@ -42,8 +44,7 @@ pub(super) fn after_close() {
 
 fn collect() {
     let all = endpoint::all();
-    let graph: BTreeMap<u64, (Vec<Arc<OpenFile>>, Vec<Arc<Endpoint>>)> =
-        all.iter().map(|e| (e.id(), edges(e))).collect();
+    let graph: BTreeMap<u64, Edges> = all.iter().map(|e| (e.id(), edges(e))).collect();
     // References from inboxes, per socket on its way; the graph holds as many again.
     let mut held: BTreeMap<u64, (usize, usize)> = BTreeMap::new();
     for file in graph.values().flat_map(|(files, _)| files) {

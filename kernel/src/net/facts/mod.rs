@@ -1,7 +1,11 @@
-//! What /proc/net and /sys/class/net show of the stack.
+//! What /proc/net and /sys/class/net show of the network.
+
+mod counters;
+mod sockets;
 
 use super::network::network;
-use super::{LinkKind, NetStack, Route, RouteKind};
+use super::tcp::engine::TcpState;
+use super::{Family, LinkKind, NeighborState, NetStack, Route, RouteKind};
 use crate::abi::if_arp::{ARPHRD_ETHER, ARPHRD_LOOPBACK};
 use crate::abi::net::net_device_flags as iff;
 use crate::fs::procfs::{self, NetFacts, NetTable, Statistics};
@@ -85,17 +89,49 @@ fn route_row(stack: &NetStack, route: &Route) -> Option<String> {
     Some(format!("{row:<ROUTE_LINE$}\n"))
 }
 
+/// A line of /proc/net/arp.
+fn neighbor_row(stack: &NetStack, e: &super::NeighborEntry) -> String {
+    /// `ATF_COM`, `ATF_PERM`.
+    const COMPLETE: u32 = 2;
+    const PERMANENT: u32 = 4;
+    let name = stack.interface(e.interface).map_or("*", |i| i.name.as_str());
+    let permanent = if e.state == NeighborState::Permanent { PERMANENT } else { 0 };
+    let flags = e.mac.map_or(0, |_| COMPLETE | permanent);
+    let mac = e.mac.map_or_else(|| String::from("00:00:00:00:00:00"), |m| format!("{m}"));
+    format!("{:<16} 0x{:<10x}0x{flags:<10x}{mac}     *        {name}\n", format!("{}", e.addr), ARPHRD_ETHER)
+}
+
 impl NetFacts for Facts {
     fn interfaces(&self) -> Vec<procfs::Interface> {
         network().look(|stack| stack.interfaces().iter().map(interface).collect())
     }
 
     fn rows(&self, table: NetTable, out: &mut String) {
-        if table == NetTable::Route {
-            network().look(|stack| {
+        match table {
+            NetTable::Unix => return sockets::unix(out),
+            NetTable::Sockstat => return sockets::sockstat(out),
+            _ => {}
+        }
+        network().look(|stack| match table {
+            NetTable::Route => {
                 let sent = stack.routes().filter(|r| r.kind == RouteKind::Unicast);
                 out.extend(sent.filter_map(|r| route_row(stack, r)));
-            });
-        }
+            }
+            NetTable::Arp => out.extend(stack.neighbors().map(|e| neighbor_row(stack, &e))),
+            NetTable::Tcp => sockets::tcp(stack, Family::Inet, out),
+            NetTable::Tcp6 => sockets::tcp(stack, Family::Inet6, out),
+            NetTable::Udp => sockets::udp(stack, Family::Inet, out),
+            NetTable::Udp6 => sockets::udp(stack, Family::Inet6, out),
+            NetTable::Raw => sockets::raw(stack, Family::Inet, out),
+            NetTable::Raw6 => sockets::raw(stack, Family::Inet6, out),
+            NetTable::Snmp => {
+                let open = |s: TcpState| matches!(s, TcpState::Established | TcpState::CloseWait);
+                let established =
+                    stack.sockets.iter().filter(|(id, _)| stack.tcp_info(*id).is_ok_and(|i| open(i.state)));
+                counters::snmp(stack.stats(), established.count(), out);
+            }
+            // No IPv6 addresses, no packet sockets; netlink sockets are not listed.
+            _ => {}
+        });
     }
 }

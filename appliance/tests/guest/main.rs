@@ -1,0 +1,14 @@
+//! Unmodified Debian programs in guests that `vmlinux` boots, over a real TAP where they talk to the host. Needs root,
+//! /dev/net/tun, a Debian mirror (or a filled cache) and a `vmlinux` beside the appliance (`cargo build -p kernel`).
+//!
+//! [`lab`] has what all of these share. Tests that use the tap take turns, the others run beside them: nothing here
+//! asserts a throughput.
+
+mod boot;
+mod iperf3;
+mod lab;
+mod netperf;
+mod programs;
+mod shell;
+mod terminal;
+mod transfer;
