@@ -2,7 +2,9 @@
 //!
 //! [`copy`] is assembly between two labels. When the host reports a fault there, the trap handler moves the saved
 //! instruction pointer to the fix-up ([`fixup_for`]), which returns how many bytes are left. `rep movsb` keeps its
-//! counter in rcx, so the count is exact at any point; short copies count in rcx, too.
+//! counter in rcx, so the count is exact at any point. Short copies go by words and count in rcx, too; a word that
+//! faults may reach into the next page, so it is done again by bytes: the count then stands at the very byte, which the
+//! callers need to know which page is missing.
 
 use core::arch::global_asm;
 
@@ -17,6 +19,8 @@ global_asm!(
     "rep movsb",
     "xor eax, eax",
     "ret",
+    ".globl flatland_uaccess_words",
+    "flatland_uaccess_words:",
     "2: cmp rcx, 8",
     "jb 3f",
     "mov rax, [rsi]",
@@ -25,6 +29,8 @@ global_asm!(
     "add rdi, 8",
     "sub rcx, 8",
     "jmp 2b",
+    ".globl flatland_uaccess_bytes",
+    "flatland_uaccess_bytes:",
     "3: test rcx, rcx",
     "jz 4f",
     "mov al, [rsi]",
@@ -43,6 +49,8 @@ global_asm!(
 
 unsafe extern "C" {
     fn flatland_uaccess_copy(dst: *mut u8, src: *const u8, len: usize) -> usize;
+    safe fn flatland_uaccess_words();
+    safe fn flatland_uaccess_bytes();
     safe fn flatland_uaccess_end();
 }
 
@@ -59,6 +67,8 @@ pub unsafe fn copy(dst: *mut u8, src: *const u8, len: usize) -> usize {
 /// Where to go on when a fault hits the instruction at `rip`: `None` if it is not in the copy routine.
 pub fn fixup_for(rip: u64) -> Option<u64> {
     let start = flatland_uaccess_copy as *const () as u64;
+    let words = flatland_uaccess_words as *const () as u64;
+    let bytes = flatland_uaccess_bytes as *const () as u64;
     let end = flatland_uaccess_end as *const () as u64;
-    (start..end).contains(&rip).then_some(end)
+    if (words..bytes).contains(&rip) { Some(bytes) } else { (start..end).contains(&rip).then_some(end) }
 }
