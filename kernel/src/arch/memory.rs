@@ -212,7 +212,7 @@ mod tests {
     fn strings_of_every_length_and_alignment_have_their_length() {
         for start in 0..32 {
             for len in 0..70 {
-                let mut bytes = vec![b'x'; 128];
+                let mut bytes = [b'x'; 128];
                 let at = bytes.as_ptr().align_offset(16) + start;
                 bytes[at + len] = 0;
                 // SAFETY: the string ends inside the vector.
