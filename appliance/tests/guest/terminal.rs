@@ -9,6 +9,7 @@ use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 
@@ -100,11 +101,10 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // Closing the terminal is a SIGHUP to its session, which `appliance shell` clears up after.
+        // A test that failed: the appliance removes what it made when it is told to end. setsid(1) has become it.
         if let Ok(None) = self.child.try_wait() {
-            self.send("\x03\x04");
-            std::thread::sleep(Duration::from_millis(500));
-            _ = self.child.kill();
+            _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+            _ = self.child.wait();
         }
     }
 }

@@ -186,6 +186,7 @@ global_asm!(
     "mov ecx, edi",
     "and ecx, 15",
     "shr edx, cl",
+    "test edx, edx", // a shift by zero leaves the flags as they were
     "jz 2f",
     "bsf eax, edx",
     "ret",
@@ -206,6 +207,20 @@ global_asm!(
 mod tests {
     use alloc::vec;
     use alloc::vec::Vec;
+
+    #[test]
+    fn strings_of_every_length_and_alignment_have_their_length() {
+        for start in 0..32 {
+            for len in 0..70 {
+                let mut bytes = vec![b'x'; 128];
+                let at = bytes.as_ptr().align_offset(16) + start;
+                bytes[at + len] = 0;
+                // SAFETY: the string ends inside the vector.
+                let counted = unsafe { libc::strlen(bytes[at..].as_ptr().cast()) };
+                assert_eq!(counted, len, "{start} {len}");
+            }
+        }
+    }
 
     #[test]
     fn copies_of_every_small_length_and_overlap() {
