@@ -1,7 +1,7 @@
 //! The same program natively, then in the guest: both must print the same and end the same way.
 //!
 //! The corpus is `tests/guest/*.c`. Each program is compiled in the variants its first lines name (dynamic PIE,
-//! static PIE, musl static PIE, or freestanding) into one read-only root directory. The reference run happens there
+//! static PIE, musl static PIE, fixed addresses, or freestanding) into one read-only root directory. The reference run happens there
 //! through `chroot` in namespaces of its own; the guest run boots `vmlinux` on the same directory, once per system
 //! call hook. Both start `/tests/runner`, which starts the program as its child, so that the program is an ordinary
 //! process on either side.

@@ -28,12 +28,18 @@ bitflags::bitflags! {
 }
 
 impl Prot {
+    /// What the host is asked for. Memory that may be written or executed may be read, as the guest's mappings say: with
+    /// protection keys a host would make PROT_EXEC alone unreadable.
+    fn with_read(self) -> u32 {
+        if self.is_empty() { 0 } else { (self | Prot::READ).bits() }
+    }
+
     fn host(self) -> ProtFlags {
-        ProtFlags::from_bits_retain(self.bits())
+        ProtFlags::from_bits_retain(self.with_read())
     }
 
     fn host_change(self) -> MprotectFlags {
-        MprotectFlags::from_bits_retain(self.bits())
+        MprotectFlags::from_bits_retain(self.with_read())
     }
 }
 

@@ -354,10 +354,15 @@ pub fn wake_op(first: Key, second: Key, wakes: usize, wakes_second: usize, op: W
 pub fn lock_pi(t: &Thread, key: Key, deadline: Option<Instant>, try_only: bool) -> Result<()> {
     let tid = t.tid().0 as u32;
     let waiter = Arc::new(Waiter { thread: t.arc(), woken: AtomicI32::new(ASLEEP) });
-    {
+    loop {
+        // Threads are looked up outside the bucket's lock, which comes after the process table's.
+        let owner = key.word().read()? & FUTEX_TID_MASK;
+        let exists = task::find_thread(Tid(owner as i32)).is_some();
         let mut bucket = TABLE[key.bucket()].lock();
         let value = key.word().read()?;
-        let owner = value & FUTEX_TID_MASK;
+        if value & FUTEX_TID_MASK != owner {
+            continue;
+        }
         if owner == tid {
             return Err(Errno::EDEADLK.because("the caller owns the lock"));
         }
@@ -368,11 +373,12 @@ pub fn lock_pi(t: &Thread, key: Key, deadline: Option<Instant>, try_only: bool) 
         if try_only {
             return Err(Errno::EAGAIN.because("the lock is taken"));
         }
-        if owner != 0 && task::find_thread(Tid(owner as i32)).is_none() {
+        if owner != 0 && !exists {
             return Err(Errno::ESRCH.because("the lock's owner does not exist"));
         }
         key.word().write(value | FUTEX_WAITERS)?;
         bucket.push(Entry { key, bitset: ANY, index: 0, pi: true, waiter: waiter.clone() });
+        break;
     }
     let end = sched::block_on(t, deadline, || woken_by(&waiter).map(|_| ()));
     if woken_by(&waiter).is_some() {
@@ -390,12 +396,15 @@ pub fn lock_pi(t: &Thread, key: Key, deadline: Option<Instant>, try_only: bool) 
 fn hand_over(key: Key, flags: u32) -> Result<()> {
     let mut bucket = TABLE[key.bucket()].lock();
     let mut entry = None;
+    // Those who gave up are let go outside the lock: the last reference takes a thread with it.
+    let mut gone = Vec::new();
     while let Some(i) = bucket.iter().position(|e| e.key == key && e.pi) {
         let candidate = bucket.remove(i);
         if candidate.claim() {
             entry = Some(candidate);
             break;
         }
+        gone.push(candidate);
     }
     let more = bucket.iter().any(|e| e.key == key && e.pi);
     let value = match &entry {

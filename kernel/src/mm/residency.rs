@@ -84,6 +84,20 @@ impl Family {
         }
     }
 
+    /// Tells the relatives of `mm` that the window is about to show nothing at `parts`, as far as they have mapped it;
+    /// returns what they have.
+    fn note_unmapped(&self, mm: &Mm, parts: &[VmArea]) -> Vec<Range<usize>> {
+        let mut all = Vec::new();
+        for member in self.live().iter().filter(|m| !ptr::eq(Arc::as_ptr(m), mm)) {
+            let claims = member.claims();
+            for part in parts.iter().filter(|p| !is_shared_memory(p)) {
+                member.add_absent(&covered(&part.range(), &claims));
+            }
+            all.extend(claims);
+        }
+        all
+    }
+
     /// Makes the window show `to` instead of the present resident.
     fn switch_to(&mut self, to: &Arc<Mm>) {
         let mut before = Vec::new();
@@ -249,14 +263,14 @@ pub(super) fn leave(mm: &Mm) {
 pub(super) fn finish_unmap(mm: &Mm, parts: &[VmArea], keep_range: bool) {
     let others = if mm.related.load(Ordering::Relaxed) {
         let spaces = SPACES.lock();
-        spaces.families.iter().find(|f| f.has(mm)).map(|f| f.claims_beside(mm)).unwrap_or_default()
+        let family = spaces.families.iter().find(|f| f.has(mm));
+        family.map(|f| f.note_unmapped(mm, parts)).unwrap_or_default()
     } else {
         Vec::new()
     };
     let reserved = mm.break_range();
     for area in parts {
-        let shared_memory = area.flags.contains(VmFlags::SHARED) && matches!(area.backing, Backing::Anonymous);
-        if shared_memory {
+        if is_shared_memory(area) {
             for part in uncovered(&area.range(), &others) {
                 super::space::release(&area.part(&part));
             }
@@ -271,6 +285,11 @@ pub(super) fn finish_unmap(mm: &Mm, parts: &[VmArea], keep_range: bool) {
             }
         }
     }
+}
+
+/// Whether relatives see the same memory there without a file behind it.
+fn is_shared_memory(area: &VmArea) -> bool {
+    area.flags.contains(VmFlags::SHARED) && matches!(area.backing, Backing::Anonymous)
 }
 
 /// Whether private contents of a mapping must be kept when another space takes its place.
@@ -346,8 +365,7 @@ fn different(area: &VmArea, others: &[VmArea], ranges: &[Range<usize>]) -> Vec<R
 fn tear_down(from: &[VmArea], to: &[VmArea], contested: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut gone = Vec::new();
     for area in from {
-        let shared_memory = area.flags.contains(VmFlags::SHARED) && matches!(area.backing, Backing::Anonymous);
-        if shared_memory {
+        if is_shared_memory(area) {
             continue;
         }
         for part in different(area, to, contested) {
@@ -379,6 +397,12 @@ fn settle(to: &Arc<Mm>, from: &[VmArea], contested: &[Range<usize>]) {
             let mine: Vec<Range<usize>> = parked.runs.iter().map(|(at, b)| *at..at + b.len()).collect();
             for part in covered(&area.range(), contested).iter().flat_map(|part| uncovered(part, &mine)) {
                 failed = w.discard(part).err().or(failed);
+            }
+        } else {
+            // Shared memory stays, but each may have its own access to it.
+            let other = from.iter().filter(|f| f.prot != area.prot);
+            for part in other.filter_map(|f| overlap(&f.range(), &area.range())) {
+                failed = w.protect(part, area.prot).err().or(failed);
             }
         }
     }
@@ -441,7 +465,7 @@ fn covered(range: &Range<usize>, ranges: &[Range<usize>]) -> Vec<Range<usize>> {
 }
 
 /// The parts of `range` outside all of `ranges`, in order.
-fn uncovered(range: &Range<usize>, ranges: &[Range<usize>]) -> Vec<Range<usize>> {
+pub(super) fn uncovered(range: &Range<usize>, ranges: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut inside: Vec<Range<usize>> = ranges.iter().filter_map(|r| overlap(r, range)).collect();
     inside.sort_by_key(|r| r.start);
     let mut out = Vec::new();

@@ -265,7 +265,12 @@ impl Mm {
 
     /// Notes that the window shows nothing at these ranges.
     pub(super) fn add_absent(&self, gone: &[Range<usize>]) {
-        self.inner.lock().absent.extend_from_slice(gone);
+        let mut inner = self.inner.lock();
+        for range in gone {
+            // A relative may map and unmap the same addresses for as long as it likes.
+            let new = residency::uncovered(range, &inner.absent);
+            inner.absent.extend(new);
+        }
     }
 
     /// The ranges where the window shows nothing of this space; they are about to be shown.
@@ -311,7 +316,8 @@ impl Mm {
         if let Backing::File(f) = &area.backing {
             let shared = area.flags.contains(VmFlags::SHARED);
             if let Err(e) = window().map_file(range.clone(), area.prot, &f.host, f.offset, shared) {
-                window().give_back(range);
+                drop(inner);
+                self.abandon(range);
                 return Err(e);
             }
         }
@@ -319,6 +325,20 @@ impl Mm {
         area.flags.set(VmFlags::WRITTEN, area.prot.contains(Prot::WRITE));
         inner.areas.insert(area);
         Ok(range.start)
+    }
+
+    /// Gives up a range that [`place`] took for a mapping that could not be made. MAP_FIXED may have taken it from the
+    /// break or from under a relative, who keep it.
+    fn abandon(&self, range: Range<usize>) {
+        let nothing = VmArea {
+            start: range.start,
+            end: range.end,
+            prot: Prot::empty(),
+            flags: VmFlags::empty(),
+            backing: Backing::Anonymous,
+            name: "",
+        };
+        residency::finish_unmap(self, &[nothing], false);
     }
 
     /// Unmaps whatever lies in the range (munmap(2)).
@@ -519,13 +539,18 @@ impl Mm {
                 residency::finish_unmap(self, &parts, false);
                 return Ok(old.start);
             }
-            let tail = old.end..old.start + new_len;
+            let end = old.start.checked_add(new_len).ok_or(Errno::ENOMEM.because("the new length overflows"))?;
+            let tail = old.end..end;
             if old.end == area.end && window().take_at(tail.clone()).is_ok() {
                 let mut grown = VmArea { start: tail.start, end: tail.end, ..area.clone() };
                 if let Backing::File(f) = &mut grown.backing {
                     f.offset += (tail.start - area.start) as u64;
                     let shared = area.flags.contains(VmFlags::SHARED);
-                    window().map_file(tail, area.prot, &f.host, f.offset, shared)?;
+                    if let Err(e) = window().map_file(tail.clone(), area.prot, &f.host, f.offset, shared) {
+                        drop(inner);
+                        self.abandon(tail);
+                        return Err(e);
+                    }
                 }
                 inner.areas.insert(grown);
                 return Ok(old.start);
@@ -539,8 +564,9 @@ impl Mm {
         let mut moved = VmArea { start: new.start, end: new.end, ..area.part(&(old.start..area.end)) };
         let copied = move_contents(&old, &mut moved, &area);
         if let Err(e) = copied {
+            drop(inner);
             release(&moved);
-            window().give_back(new);
+            self.abandon(new);
             return Err(e);
         }
         inner.areas.insert(moved);
@@ -697,19 +723,28 @@ fn move_contents(old: &Range<usize>, moved: &mut VmArea, area: &VmArea) -> Resul
             for run in w.populated_runs(&keep) {
                 let to = run.start.wrapping_add(distance)..run.end.wrapping_add(distance);
                 w.protect(run.clone(), area.prot | Prot::READ)?;
-                w.populate(to.clone(), area.prot | Prot::READ | Prot::WRITE)?;
-                super::user::copy_populated(to.start, run.start, run.len());
+                let room = w.populate(to.clone(), area.prot | Prot::READ | Prot::WRITE);
+                if room.is_ok() {
+                    super::user::copy_populated(to.start, run.start, run.len());
+                }
+                // The old place stays if the new one has no room.
+                w.protect(run, area.prot)?;
+                room?;
                 w.protect(to, area.prot)?;
             }
             Ok(())
         }
         Backing::File(FileBacking { host, offset, .. }) => {
             let shared = moved.flags.contains(VmFlags::SHARED);
-            if !shared && area.prot.contains(Prot::WRITE) {
+            if !shared && area.flags.contains(VmFlags::WRITTEN) {
                 // Private changes live in the host's copies of the pages: they are copied, at the cost of copying all.
-                w.map_file(moved.range(), area.prot, host, *offset, false)?;
-                let keep = old.len().min(moved.len());
-                return super::user::copy_between(moved.start, old.start, keep);
+                let readable = area.prot | Prot::READ;
+                w.map_file(moved.range(), readable | Prot::WRITE, host, *offset, false)?;
+                let keep = old.start..old.start + old.len().min(moved.len());
+                w.protect_file(keep.clone(), readable)?;
+                let copied = super::user::copy_between(moved.start, keep.start, keep.len());
+                w.protect_file(keep, area.prot)?;
+                return copied.and_then(|()| w.protect_file(moved.range(), area.prot));
             }
             w.map_file(moved.range(), area.prot, host, *offset, shared)
         }

@@ -108,7 +108,7 @@ pub fn sys_mmap(t: &Thread, addr: usize, len: usize, prot: u32, flags: u32, fd: 
     }
     let mm = t.mm();
     let limit = t.process().rlimits().get(Resource::AddressSpace).rlim_cur;
-    if limit != crate::task::INFINITY && (mm.usage().0 + len) as u64 > limit {
+    if limit != crate::task::INFINITY && mm.usage().0.saturating_add(len) as u64 > limit {
         return Err(Errno::ENOMEM.because("RLIMIT_AS"));
     }
     let at = mm.map(MapRequest { len, placement, prot, flags: vm_flags, backing, name: "", zone })?;

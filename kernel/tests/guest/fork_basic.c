@@ -1,4 +1,5 @@
 // fork: the child has a copy of memory, its writes do not show in the parent, its exit status does.
+// variants: dynamic static-pie fixed
 #include "report.h"
 #include <sys/wait.h>
 

@@ -1,4 +1,5 @@
 // A pipeline of three forked and executed programs, as a shell makes it.
+// variants: dynamic static-pie fixed
 #include "report.h"
 #include <stdlib.h>
 #include <sys/wait.h>

@@ -1,4 +1,5 @@
 // A hundred children alive at once, each answers through its pipe and is waited for.
+// variants: dynamic static-pie fixed
 #include "report.h"
 #include <sys/wait.h>
 

@@ -1,4 +1,5 @@
 // Parent and child have memory of their own after fork: heap, stack, private maps; shared maps stay shared.
+// variants: dynamic static-pie fixed
 #include "report.h"
 #include <stdlib.h>
 #include <sys/mman.h>

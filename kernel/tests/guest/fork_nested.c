@@ -1,4 +1,5 @@
 // Children of children, five deep, each with its own value of one variable; a zombie and its reaping; orphans.
+// variants: dynamic static-pie fixed
 #include "report.h"
 #include <sys/wait.h>
 

@@ -1,4 +1,5 @@
 // fork keeps handlers and the mask, drops what was pending and alarms; signals between parent and child.
+// variants: dynamic static-pie fixed
 #include "report.h"
 #include <sys/wait.h>
 

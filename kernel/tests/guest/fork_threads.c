@@ -1,4 +1,5 @@
 // fork in a program with threads: the child has the calling one only, locks taken by atfork handlers are usable.
+// variants: dynamic static-pie fixed
 #include "report.h"
 #include <dirent.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
 // execve with arguments and environment; pid, descriptors, directory, mask and ignored signals survive, handlers do not.
-// variants: dynamic static-pie musl
+// variants: dynamic static-pie musl fixed
 #include "report.h"
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 // posix_spawn with file actions, attributes and the path; its error is returned, not an exit status.
-// variants: dynamic static-pie musl
+// variants: dynamic static-pie musl fixed
 #include "report.h"
 #include <fcntl.h>
 #include <spawn.h>

@@ -1,5 +1,5 @@
 // vfork: the parent sleeps until the child has exited, sees its writes, and has its own descriptors.
-// variants: dynamic static-pie musl
+// variants: dynamic static-pie musl fixed
 #include "report.h"
 #include <fcntl.h>
 #include <sys/wait.h>

@@ -1,5 +1,5 @@
 // wait4 and waitid: WNOHANG, WNOWAIT, which children, what siginfo and rusage say, ECHILD.
-// variants: dynamic static-pie musl
+// variants: dynamic static-pie musl fixed
 #include "report.h"
 #include <spawn.h>
 #include <stdlib.h>

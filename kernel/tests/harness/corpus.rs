@@ -17,12 +17,15 @@ pub enum Variant {
     StaticPie,
     /// Self-relocating musl executable without an interpreter.
     Musl,
+    /// glibc executable linked to fixed addresses (ET_EXEC), without an interpreter: all of them contest the same ones.
+    Fixed,
     /// No C library at all: the program brings its own `_start`.
     Raw,
 }
 
 impl Variant {
-    pub const ALL: [Variant; 4] = [Variant::Dynamic, Variant::StaticPie, Variant::Musl, Variant::Raw];
+    pub const ALL: [Variant; 5] =
+        [Variant::Dynamic, Variant::StaticPie, Variant::Musl, Variant::Fixed, Variant::Raw];
 
     /// The word used in headers, in test names and as the folder under `/tests`.
     pub fn name(self) -> &'static str {
@@ -30,6 +33,7 @@ impl Variant {
             Variant::Dynamic => "dynamic",
             Variant::StaticPie => "static-pie",
             Variant::Musl => "musl",
+            Variant::Fixed => "fixed",
             Variant::Raw => "raw",
         }
     }

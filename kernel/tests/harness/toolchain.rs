@@ -105,6 +105,7 @@ fn mode_flags(variant: Variant) -> &'static [&'static str] {
         Variant::Dynamic => &["-fPIE", "-pie", "-pthread"],
         Variant::StaticPie => &["-fPIE", "-static-pie", "-pthread"],
         Variant::Musl => MUSL_MODE,
+        Variant::Fixed => &["-fno-pie", "-no-pie", "-static", "-pthread"],
         Variant::Raw => &["-fPIE", "-static-pie", "-nostdlib", "-ffreestanding", "-fno-stack-protector"],
     }
 }
@@ -124,9 +125,10 @@ fn link_musl(object: &Path, output: &Path) -> Result<Command, String> {
     Ok(link)
 }
 
-/// A position-independent ELF image, with an interpreter exactly when the variant is meant to have one: linkers fall
+/// A position-independent ELF image (or one that is not, if the variant says so), with an interpreter exactly when the variant is meant to have one: linkers fall
 /// back to another kind of image without a word.
 fn check_image(binary: &Path, variant: Variant) -> Result<(), String> {
+    const ET_EXEC: u64 = 2;
     const ET_DYN: u64 = 3;
     const PT_INTERP: u64 = 3;
     let image = fs::read(binary).map_err(|error| format!("{}: {error}", binary.display()))?;
@@ -140,8 +142,9 @@ fn check_image(binary: &Path, variant: Variant) -> Result<(), String> {
             .map(|index| field(headers + index * size, 4))
             .try_fold(false, |found, kind| Some(found | (kind? == PT_INTERP)))
     };
+    let kind = if variant == Variant::Fixed { ET_EXEC } else { ET_DYN };
     let expected = variant == Variant::Dynamic;
-    if field(16, 2) == Some(ET_DYN) && interpreted() == Some(expected) {
+    if field(16, 2) == Some(kind) && interpreted() == Some(expected) {
         Ok(())
     } else {
         Err(format!("{}: the linker made no {variant} image", binary.display()))
