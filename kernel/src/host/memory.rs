@@ -14,22 +14,20 @@ pub struct Mapping {
 }
 
 impl Mapping {
+    /// `len` bytes that read as zero and get memory as they are touched. ENOMEM if the host has none.
+    fn zeroed(len: usize) -> Result<Self> {
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a fresh mapping at an address of the host's choice touches nothing that exists.
+        let start = unsafe { mmap_anonymous(ptr::null_mut(), len, prot, MapFlags::PRIVATE | MapFlags::NORESERVE) };
+        Ok(Mapping { start: start.map_err(|_| Errno::ENOMEM)? as usize, len })
+    }
+
     /// A stack of `size` bytes with a guard of `guard` bytes below it that faults. ENOMEM if the host has none.
     pub fn stack(size: usize, guard: usize) -> Result<Self> {
         let len = size + guard;
-        // SAFETY: a fresh mapping at an address of the host's choice touches nothing that exists.
-        let start = unsafe {
-            mmap_anonymous(
-                ptr::null_mut(),
-                len,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::PRIVATE | MapFlags::NORESERVE,
-            )
-        }
-        .map_err(|_| Errno::ENOMEM)? as usize;
-        let mapping = Mapping { start, len };
+        let mapping = Mapping::zeroed(len)?;
         // SAFETY: the guard is the start of the mapping just made.
-        unsafe { mprotect(start as *mut _, guard, MprotectFlags::empty()) }.map_err(|_| Errno::ENOMEM)?;
+        unsafe { mprotect(mapping.start as *mut _, guard, MprotectFlags::empty()) }.map_err(|_| Errno::ENOMEM)?;
         Ok(mapping)
     }
 
@@ -122,17 +120,7 @@ impl LazyWords {
     /// `words` zero words.
     pub fn new(words: usize) -> Result<Self> {
         let len = (words * 8).next_multiple_of(PAGE_SIZE);
-        // SAFETY: a fresh mapping at an address of the host's choice touches nothing that exists.
-        let start = unsafe {
-            mmap_anonymous(
-                ptr::null_mut(),
-                len,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::PRIVATE | MapFlags::NORESERVE,
-            )
-        }
-        .map_err(|_| Errno::ENOMEM)? as usize;
-        Ok(LazyWords { mapping: Mapping { start, len }, words })
+        Ok(LazyWords { mapping: Mapping::zeroed(len)?, words })
     }
 }
 

@@ -192,6 +192,21 @@ fn wait_for_room(t: &Thread, file: &OpenFile, pipe: &Pipe, nonblocking: bool) ->
     result
 }
 
+/// Moves up to `count` bytes in steps, each told how many are done; a step that moves none is the end. An error after the
+/// first bytes is not told: the caller hears of the bytes.
+fn in_steps(count: usize, mut step: impl FnMut(usize) -> Result<usize>) -> Result<usize> {
+    let mut done = 0;
+    while done < count {
+        match step(done) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(e) if done == 0 => return Err(e),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
 fn from_pipe(
     t: &Thread,
     from: (&OpenFile, &Pipe),
@@ -200,28 +215,16 @@ fn from_pipe(
     count: usize,
     nonblocking: bool,
 ) -> Result<usize> {
-    let mut done = 0;
-    while done < count {
-        let step = (|| {
-            let bytes = wait_for_bytes(t, from.0, from.1, PIECE.min(count - done), nonblocking || done > 0)?;
-            if bytes.is_empty() {
-                return Ok(0);
-            }
-            let n = io::write(t, to, IovSource::kernel(&bytes), target.at)?;
-            from.1.consume(n);
-            Ok(n)
-        })();
-        match step {
-            Ok(0) => break,
-            Ok(n) => {
-                target.moved(n);
-                done += n;
-            }
-            Err(e) if done == 0 => return Err(e),
-            Err(_) => break,
+    in_steps(count, |done| {
+        let bytes = wait_for_bytes(t, from.0, from.1, PIECE.min(count - done), nonblocking || done > 0)?;
+        if bytes.is_empty() {
+            return Ok(0);
         }
-    }
-    Ok(done)
+        let n = io::write(t, to, IovSource::kernel(&bytes), target.at)?;
+        from.1.consume(n);
+        target.moved(n);
+        Ok(n)
+    })
 }
 
 fn to_pipe(
@@ -233,31 +236,19 @@ fn to_pipe(
     nonblocking: bool,
 ) -> Result<usize> {
     let mut buffer = alloc::vec![0u8; PIECE.min(count)];
-    let mut done = 0;
-    while done < count {
+    in_steps(count, |done| {
         let quick = nonblocking || done > 0;
-        let step = (|| {
-            let n = repeat(t, from, PollEvents::READABLE, quick || from.nonblocking(), || {
-                let room = wait_for_room(t, to.0, to.1, quick)?;
-                let want = buffer.len().min(count - done).min(room);
-                from.ops().read(from, &mut IovDest::kernel(&mut buffer[..want]), source.at)
-            })?;
-            if n > 0 {
-                to.1.write(&mut IovSource::kernel(&buffer[..n]), false)?;
-            }
-            Ok(n)
-        })();
-        match step {
-            Ok(0) => break,
-            Ok(n) => {
-                source.moved(n);
-                done += n;
-            }
-            Err(e) if done == 0 => return Err(e),
-            Err(_) => break,
+        let n = repeat(t, from, PollEvents::READABLE, quick || from.nonblocking(), || {
+            let room = wait_for_room(t, to.0, to.1, quick)?;
+            let want = buffer.len().min(count - done).min(room);
+            from.ops().read(from, &mut IovDest::kernel(&mut buffer[..want]), source.at)
+        })?;
+        if n > 0 {
+            to.1.write(&mut IovSource::kernel(&buffer[..n]), false)?;
         }
-    }
-    Ok(done)
+        source.moved(n);
+        Ok(n)
+    })
 }
 
 /// splice(2).
