@@ -160,8 +160,7 @@ impl Headers {
                     prot.set(Prot::WRITE, flags & PF_W != 0);
                     prot.set(Prot::EXEC, flags & PF_X != 0);
                     let table_end = phoff.checked_add(table.len() as u64);
-                    let holds_table =
-                        phoff >= offset && table_end.is_some_and(|end| end <= offset + file_size as u64);
+                    let holds_table = phoff >= offset && table_end.is_some_and(|end| end <= offset + file_size as u64);
                     if h.phdrs.0.is_none() && holds_table {
                         h.phdrs.0 = Some(vaddr + (phoff - offset) as usize);
                     }

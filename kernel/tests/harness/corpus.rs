@@ -24,8 +24,7 @@ pub enum Variant {
 }
 
 impl Variant {
-    pub const ALL: [Variant; 5] =
-        [Variant::Dynamic, Variant::StaticPie, Variant::Musl, Variant::Fixed, Variant::Raw];
+    pub const ALL: [Variant; 5] = [Variant::Dynamic, Variant::StaticPie, Variant::Musl, Variant::Fixed, Variant::Raw];
 
     /// The word used in headers, in test names and as the folder under `/tests`.
     pub fn name(self) -> &'static str {
