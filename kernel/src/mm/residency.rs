@@ -188,6 +188,18 @@ pub(super) fn claim(mm: &Arc<Mm>, range: &Range<usize>, reserve: impl FnOnce()) 
         }
         taken.push(gap);
     }
+    // What an owner that is not resident has there may still be in the window, if no relative had it before.
+    for owner in owners.iter().filter(|o| !o.is_resident()) {
+        let beside = spaces.families.iter().find(|f| f.has(owner)).map(|f| f.claims_beside(owner)).unwrap_or_default();
+        let areas = owner.areas();
+        let fresh: Vec<Range<usize>> = areas
+            .iter()
+            .filter_map(|a| overlap(&a.range(), range))
+            .flat_map(|part| uncovered(&part, &beside))
+            .collect();
+        owner.extend_parked(park(&areas, &fresh, false)?);
+        owner.add_absent(&tear_down(&areas, &[], &fresh));
+    }
     // The owners and their relatives become one family, in which the newcomer takes the window from all.
     let mut merged = Family { members: alloc::vec![Arc::downgrade(mm)], resident: Weak::new() };
     let mut residents: Vec<Arc<Mm>> = Vec::new();
@@ -448,6 +460,12 @@ fn restore(area: &VmArea, piece: Range<usize>, bytes: &[u8]) -> Result<()> {
 }
 
 impl Parked {
+    /// Takes the runs of `more`, and its charge, in addition.
+    pub(super) fn extend(&mut self, mut more: Parked) {
+        self.runs.append(&mut more.runs);
+        self.pages += core::mem::take(&mut more.pages);
+    }
+
     /// The runs; the charge for them ends.
     fn take_runs(mut self) -> Vec<(usize, Vec<u8>)> {
         core::mem::take(&mut self.runs)

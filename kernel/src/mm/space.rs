@@ -258,6 +258,11 @@ impl Mm {
         drop(old);
     }
 
+    /// Keeps more contents out of the window.
+    pub(super) fn extend_parked(&self, more: Parked) {
+        self.inner.lock().parked.get_or_insert_default().extend(more);
+    }
+
     /// The contents that are out of the window.
     pub(super) fn take_parked(&self) -> Option<Parked> {
         self.inner.lock().parked.take()
