@@ -15,6 +15,13 @@ pub const TIME_SLICE: Duration = Duration::from_millis(4);
 /// A thread whose memory had to be brought in runs at least so many times as long as that took.
 const RESIDENCY_SHARE: u32 = 4;
 
+/// A thread that wakes another makes room for it at once if it has had so much more of the processor. Without it, a
+/// thread that gives a lock up and takes it again at once would never let the one it woke have it.
+const WAKE_LEAD: Duration = Duration::from_millis(1);
+
+/// How far behind the running thread a sleeper may be counted.
+const SLEEPER_CREDIT: Duration = Duration::from_millis(3);
+
 /// Every so-many-th pick takes the thread whose slice ran out longest ago, whoever has just woken.
 pub const FAIR_TURN: u32 = 8;
 
@@ -37,6 +44,8 @@ pub struct Entity {
     queued: AtomicBool,
     /// Nanoseconds on a vCPU, up to the last switch.
     run_time: AtomicU64,
+    /// As `run_time`, but a thread that slept long does not fall far behind the others: what wake-ups compare.
+    fair_time: AtomicU64,
     switches: AtomicU64,
 }
 
@@ -46,6 +55,7 @@ impl Entity {
             state: AtomicU8::new(RunState::Blocked as u8),
             queued: AtomicBool::new(false),
             run_time: AtomicU64::new(0),
+            fair_time: AtomicU64::new(0),
             switches: AtomicU64::new(0),
         }
     }
@@ -78,6 +88,8 @@ struct RunQueue {
     departed: Option<Arc<Thread>>,
     slice_started: Instant,
     slice: Duration,
+    /// The running thread is to give way on its way out of the kernel, to one that it woke.
+    make_room: bool,
 }
 
 static RUN_QUEUE: SpinLock<RunQueue> = SpinLock::new(
@@ -89,6 +101,7 @@ static RUN_QUEUE: SpinLock<RunQueue> = SpinLock::new(
         departed: None,
         slice_started: Instant(0),
         slice: TIME_SLICE,
+        make_room: false,
     },
 );
 
@@ -143,7 +156,14 @@ pub fn wake(thread: &Arc<Thread>) -> bool {
     }
     if !e.queued.swap(true, Ordering::Relaxed) {
         rq.woken.push_back(thread.clone());
-        if current().is_some() {
+        if let Some(runner) = current() {
+            let ran = time::now().saturating_since(rq.slice_started).as_nanos() as u64;
+            let now = runner.entity.fair_time.load(Ordering::Relaxed) + ran;
+            let floor = now.saturating_sub(SLEEPER_CREDIT.as_nanos() as u64);
+            let woken = e.fair_time.fetch_max(floor, Ordering::Relaxed).max(floor);
+            if now > woken + WAKE_LEAD.as_nanos() as u64 {
+                rq.make_room = true;
+            }
             // Someone who has run for a while makes room at the next chance.
             arch::request_preemption_check();
         }
@@ -164,7 +184,8 @@ pub fn yield_now() {
 /// The end of the running thread's slice, if others wait.
 pub fn slice_end() -> Option<Instant> {
     let rq = RUN_QUEUE.lock();
-    (current().is_some() && rq.has_waiting()).then(|| rq.slice_started + rq.slice)
+    let slice = if rq.make_room { Duration::ZERO } else { rq.slice };
+    (current().is_some() && rq.has_waiting()).then(|| rq.slice_started + slice)
 }
 
 /// Called on the way to guest code after a timer signal or a wake-up: switches if the slice is over.
@@ -183,6 +204,7 @@ pub fn schedule() {
         if let Some(p) = current() {
             let ran = now.saturating_since(rq.slice_started).as_nanos() as u64;
             p.entity.run_time.fetch_add(ran, Ordering::Relaxed);
+            p.entity.fair_time.fetch_add(ran, Ordering::Relaxed);
             if p.entity.is_runnable() {
                 rq.expired.push_back(p.arc());
             } else {
@@ -192,6 +214,7 @@ pub fn schedule() {
         // A machine that is told to stop runs no thread any more: the idle loop ends it.
         let next = if crate::host::is_stopping() { None } else { rq.pick() };
         rq.slice_started = now;
+        rq.make_room = false;
         match (current(), &next) {
             (Some(p), Some(n)) if core::ptr::eq(p, Arc::as_ptr(n)) => None,
             (None, None) => return,
