@@ -176,8 +176,16 @@ pub(super) fn has_waiting() -> bool {
     RUN_QUEUE.lock().has_waiting()
 }
 
-/// Gives other runnable threads a turn.
+/// Gives other runnable threads a turn. What is left of the slice counts as used: a thread that yields while it holds a
+/// lock has to make room for the one that it wakes when it lets go of it, or that one would always find the lock taken.
 pub fn yield_now() {
+    if let Some(t) = current() {
+        let rq = RUN_QUEUE.lock();
+        if rq.has_waiting() {
+            let left = (rq.slice_started + rq.slice).saturating_since(time::now());
+            t.entity.fair_time.fetch_add(left.as_nanos() as u64, Ordering::Relaxed);
+        }
+    }
     schedule();
 }
 
