@@ -124,6 +124,15 @@ impl PortTable {
         }
     }
 
+    /// Makes a claim again what `bind` made it: of this address, and no listener's.
+    pub(super) fn restore(&mut self, port: u16, socket: SocketId, addr: Ipv4Addr) {
+        if let Some(bucket) = self.buckets.get_mut(&port) {
+            for binding in bucket.bindings.iter_mut().filter(|b| b.socket == socket) {
+                (binding.addr, binding.listening) = (addr, false);
+            }
+        }
+    }
+
     /// A flow begins to use the port.
     pub(super) fn hold(&mut self, port: u16, reuse: bool) {
         let bucket = self.buckets.entry(port).or_default();

@@ -39,8 +39,22 @@ impl NetStack {
         }
         let binding = binding_for(id, *addr.ip(), &socket.options);
         let port = self.tcp.ports.bind(addr.port(), binding, &mut self.ip.rng)?;
-        self.tcp_socket_mut(id)?.bound = Some(SocketAddrV4::new(*addr.ip(), port));
+        let bound = Some(SocketAddrV4::new(*addr.ip(), port));
+        let tcp = self.tcp_socket_mut(id)?;
+        (tcp.bound, tcp.asked) = (bound, bound);
         Ok(())
+    }
+
+    /// Gives back what a connection or a listener that is no more had taken beyond `bind`: the port that was chosen for
+    /// it, the address that followed from the route (`tcp_disconnect` on Linux).
+    fn restore_binding(&mut self, id: SocketId) {
+        let Ok(tcp) = self.tcp_socket_mut(id) else { return };
+        let asked = tcp.asked;
+        match (core::mem::replace(&mut tcp.bound, asked), asked) {
+            (Some(bound), None) => self.tcp.ports.unbind(bound.port(), id),
+            (_, Some(asked)) => self.tcp.ports.restore(asked.port(), id, *asked.ip()),
+            (None, None) => {}
+        }
     }
 
     /// Makes a socket take connections, or changes its backlog (`listen(2)`).
@@ -59,6 +73,7 @@ impl NetStack {
         }
         if self.tcp_socket_mut(id)?.bound.is_none() {
             self.tcp_bind(id, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))?;
+            self.tcp_socket_mut(id)?.asked = None;
         }
         let port = self.tcp_socket_mut(id)?.bound.map_or(0, |b| b.port());
         self.tcp.ports.listen(port, id)?;
@@ -78,7 +93,7 @@ impl NetStack {
         let (family, options) = (listener.family, listener.options.clone());
         let flow = self.tcp.flow_mut(flow_id)?;
         let state = TcpSocketState::Connected { flow: flow_id, reported: true };
-        let tcp = TcpSocket { state, bound: Some(flow.tuple.local), read_shut: false };
+        let tcp = TcpSocket { state, bound: Some(flow.tuple.local), asked: None, read_shut: false };
         let mut socket = Socket::new(family, Inner::Tcp(tcp));
         // The options are the listener's, as they are now (socket(7), "inherited").
         flow.apply_options(&options);
@@ -146,6 +161,7 @@ impl NetStack {
             self.tcp.remove(flow_id);
             let tcp = self.tcp_socket_mut(id)?;
             tcp.state = TcpSocketState::Unconnected;
+            self.restore_binding(id);
             if let Some(socket) = self.sockets.get_mut(id) {
                 socket.error = None;
             }
@@ -313,6 +329,9 @@ impl NetStack {
             TcpSocketState::Connected { flow, .. } => *flow,
             TcpSocketState::Listening(_) if how.read() => {
                 self.stop_listening(id);
+                self.restore_binding(id);
+                // Whoever waits in accept(2) is to find that nobody will ever come.
+                self.note(id);
                 return Ok(());
             }
             _ => return Err(NetError::NotConnected),
@@ -376,9 +395,6 @@ impl NetStack {
             return;
         }
         tcp.state = TcpSocketState::Unconnected;
-        if let Some(bound) = tcp.bound.take() {
-            self.tcp.ports.unbind(bound.port(), id);
-        }
         let ours = |f: &Flow| f.owner == FlowOwner::Handshake(id) || f.owner == FlowOwner::AcceptQueue(id);
         let waiting: Vec<FlowId> = self.tcp.flows.iter().filter(|(_, f)| ours(f)).map(|(k, _)| k).collect();
         for flow_id in waiting {
