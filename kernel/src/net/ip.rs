@@ -241,12 +241,22 @@ impl IpLayer {
     /// How packets reach `dst`, from `source` if the sender is bound to one, out of `via` if it is bound to one.
     ///
     /// # Errors
-    /// `NetUnreachable`, `HostUnreachable` or `NetDown`, as Linux reports them.
+    /// `NetUnreachable`, `HostUnreachable` or `NetDown`, as Linux reports them; `Invalid` where a sender that is bound to a
+    /// loopback address would show it on a link (RFC 1122, section 3.2.1.3).
     pub fn path(&self, dst: Ipv4Addr, source: Option<Ipv4Addr>, via: Option<IfIndex>) -> Result<Path, NetError> {
         let source = source.filter(|s| !s.is_unspecified());
         if self.is_own(dst) {
             return self.local_path(dst, source);
         }
+        let path = self.link_path(dst, source, via)?;
+        match path.source.is_loopback() && !path.is_local() {
+            true => Err(NetError::Invalid),
+            false => Ok(path),
+        }
+    }
+
+    /// As [`IpLayer::path`], to others than ourselves.
+    fn link_path(&self, dst: Ipv4Addr, source: Option<Ipv4Addr>, via: Option<IfIndex>) -> Result<Path, NetError> {
         let usable =
             |r: &Route| via.is_none_or(|v| v == r.interface) && self.interface(r.interface).is_some_and(|i| i.up);
         let route = self.routes.lookup(dst, usable);

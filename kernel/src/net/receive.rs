@@ -1,6 +1,5 @@
 //! Packets in: link, IP, ICMP; the transports take over from here.
 
-use super::error::NetError;
 use super::icmp::{self, IcmpError};
 use super::interface::{IfIndex, LinkKind, QueuedFrame};
 use super::ipv4::{HEADER_LEN, Ipv4Header, protocol};
@@ -102,6 +101,10 @@ impl NetStack {
         if !on_loopback && (src.is_loopback() || dst.is_loopback()) {
             return false;
         }
+        // From one of us, but off the wire: forged, so that we answer ourselves.
+        if !on_loopback && self.ip.is_own(src) {
+            return false;
+        }
         // A copy of our own broadcast comes through loopback with an address of another link.
         let group = dst.is_multicast()
             || interface.is_broadcast(dst)
@@ -188,9 +191,8 @@ impl NetStack {
                 let seq = u32::from(port(4)) << 16 | u32::from(port(6));
                 self.tcp_error(FourTuple { local, remote }, seq, error, message.mtu, now);
             }
-            // A router's complaint about size is for the fragments that follow, not for the program.
-            protocol::UDP if error != NetError::MessageTooLong => self.udp_error(local, remote, error),
-            protocol::ICMP if message.payload[0] == icmp::kind::ECHO => {
+            protocol::UDP if message.is_hard() => self.udp_error(local, remote, error),
+            protocol::ICMP if message.is_hard() && message.payload[0] == icmp::kind::ECHO => {
                 self.ping_error(port(4), message.about.dst, error);
             }
             _ => {}
