@@ -76,6 +76,8 @@ pub struct SocketOptions {
     pub user_timeout: Option<Duration>,
     /// `TCP_CONGESTION`; `None` until chosen: reno on links, none on loopback.
     pub congestion: Option<Congestion>,
+    /// `IP_HDRINCL`: on a raw socket, what is sent begins with an IP header.
+    pub header_included: bool,
     /// `ICMP_FILTER` of raw sockets: a set bit keeps that type away (`raw(7)`).
     pub icmp_filter: u32,
 }
@@ -107,6 +109,7 @@ impl Default for SocketOptions {
             quick_ack: false,
             user_timeout: None,
             congestion: None,
+            header_included: false,
             icmp_filter: 0,
         }
     }

@@ -275,7 +275,10 @@ impl NetStack {
             SocketKind::Ping => Inner::Datagram(DatagramSocket::new(DatagramProtocol::Ping)),
             SocketKind::Raw(number) => Inner::Datagram(DatagramSocket::new(DatagramProtocol::Raw(number))),
         };
-        let id = self.sockets.insert(Socket::new(family, inner));
+        let mut socket = Socket::new(family, inner);
+        // IPPROTO_RAW sends whole packets only (raw(7)).
+        socket.options.header_included = kind == SocketKind::Raw(u8::MAX);
+        let id = self.sockets.insert(socket);
         if let SocketKind::Raw(_) = kind {
             self.raw_sockets.push(id);
         }
