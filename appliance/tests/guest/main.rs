@@ -8,6 +8,7 @@ mod boot;
 mod iperf3;
 mod lab;
 mod netperf;
+mod noise;
 mod programs;
 mod shell;
 mod terminal;
