@@ -347,7 +347,7 @@ fn sealed_files_stay_as_they_are() {
 
 #[test]
 fn the_cache_forgets_unused_names_and_keeps_used_ones() {
-    let a = actor();
+    let a = actor_on(1 << 24);
     let dir: Arc<Dentry> = a.mkdir(None, b"/d", 0o755).unwrap().dentry().clone();
     let kept = make(&a, "/d/kept", b"");
     for i in 0..2 * crate::fs::dentry::RECENT {
