@@ -179,6 +179,7 @@ impl NetStack {
             addr,
             reuse_addr: socket.options.reuse_addr,
             reuse_port: socket.options.reuse_port,
+            family: socket.family,
             v6_only: socket.options.v6_only,
             listening: false,
             ephemeral: false,
@@ -219,7 +220,7 @@ impl NetStack {
             return Ok(());
         };
         if peer.ip().is_unspecified() {
-            peer.set_ip(Ipv4Addr::LOCALHOST);
+            peer.set_ip(self.sockets.get(id).ok_or(NetError::BadSocket)?.family.loopback());
         }
         let path = self.datagram_path(id, *peer.ip(), &PacketChoices::default())?;
         self.autobind(id)?;
@@ -301,10 +302,13 @@ impl NetStack {
             return Err(NetError::BrokenPipe);
         }
         let dst = match dst {
-            Some(addr) => socket.family.to_v4(addr)?,
+            Some(addr) => socket.peer_address(addr)?,
             None => datagram.peer.ok_or(NetError::DestinationRequired)?,
         };
-        let dst = if dst.ip().is_unspecified() { SocketAddrV4::new(Ipv4Addr::LOCALHOST, dst.port()) } else { dst };
+        let dst = match dst.ip().is_unspecified() {
+            true => SocketAddrV4::new(socket.family.loopback(), dst.port()),
+            false => dst,
+        };
         let protocol = datagram.protocol;
         let udp = protocol == DatagramProtocol::Udp;
         if udp && dst.port() == 0 {
@@ -543,7 +547,7 @@ impl NetStack {
         to: Ipv4Addr,
         interface: IfIndex,
     ) -> impl Iterator<Item = (SocketId, u32)> + '_ {
-        self.udp_ports.bindings(port).iter().filter(|b| !b.v6_only).filter_map(move |b| {
+        self.udp_ports.bindings(port).iter().filter(move |b| b.hears(to)).filter_map(move |b| {
             let socket = self.sockets.get(b.socket)?;
             let device = socket.options.bound_device.is_none_or(|d| d == interface);
             let score = socket.datagram().ok()?.score(from, to).filter(|_| device)?;

@@ -6,7 +6,7 @@ use super::ipv4::{HEADER_LEN, Ipv4Header, protocol};
 use super::link::{ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_IPV4, EthernetHeader};
 use super::stack::NetStack;
 use super::tcp::engine::TcpState;
-use crate::net::addr::FourTuple;
+use crate::net::addr::{FourTuple, LOOPBACK6, stays_inside};
 use crate::net::checksum;
 use crate::time::Instant;
 use core::net::SocketAddrV4;
@@ -98,7 +98,7 @@ impl NetStack {
         if src.is_multicast() || src.is_broadcast() || interface.is_broadcast(src) {
             return false;
         }
-        if !on_loopback && (src.is_loopback() || dst.is_loopback()) {
+        if !on_loopback && (stays_inside(src) || stays_inside(dst)) {
             return false;
         }
         // From one of us, but off the wire: forged, so that we answer ourselves.
@@ -118,7 +118,8 @@ impl NetStack {
 
     fn deliver_packet(&mut self, index: IfIndex, header: &Ipv4Header, packet: &[u8], trusted: bool, now: Instant) {
         self.ip.stats.ip_in_delivers += 1;
-        let raw = self.raw_input(header, packet, index);
+        // Raw sockets are of IPv4 only.
+        let raw = header.dst != LOOPBACK6 && self.raw_input(header, packet, index);
         let single = self.ip.is_own(header.dst);
         match header.protocol {
             protocol::TCP if single && !header.src.is_unspecified() => {

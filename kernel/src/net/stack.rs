@@ -305,7 +305,7 @@ impl NetStack {
     /// `AlreadyConnected`. For both: those of routing and ports.
     pub fn connect(&mut self, id: SocketId, peer: Option<SocketAddr>, now: Instant) -> Result<(), NetError> {
         let socket = self.sockets.get(id).ok_or(NetError::BadSocket)?;
-        let peer = peer.map(|p| socket.family.to_v4(p)).transpose()?;
+        let peer = peer.map(|p| socket.peer_address(p)).transpose()?;
         match (&socket.inner, peer) {
             (Inner::Tcp(_), Some(peer)) => self.tcp_connect(id, peer, now),
             (Inner::Tcp(_), None) => Err(NetError::NotSupported),

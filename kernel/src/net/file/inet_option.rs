@@ -16,7 +16,7 @@ use crate::task::{Capability, Thread};
 use crate::time::Duration;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// Levels are protocol numbers.
 const SOL_IP: i32 = 0;
@@ -415,7 +415,8 @@ pub(super) fn ancillary(socket: &InetSocket, info: &DatagramInfo) -> Vec<Control
     }
     if wants(SOL_IPV6, IPV6_RECVPKTINFO) {
         // struct in6_pktinfo: destination address, interface.
-        let mut data = info.to.to_ipv6_mapped().octets().to_vec();
+        let SocketAddr::V6(to) = Family::Inet6.show(SocketAddrV4::new(info.to, 0)) else { return messages };
+        let mut data = to.ip().octets().to_vec();
         data.extend_from_slice(&info.interface.0.to_ne_bytes());
         messages.push(ControlMessage { level: SOL_IPV6, kind: IPV6_PKTINFO as i32, data });
     }
@@ -444,10 +445,11 @@ pub(super) fn choices(control: &[ControlMessage]) -> Result<PacketChoices> {
             }),
             // struct in6_pktinfo: source address, interface.
             (SOL_IPV6, IPV6_PKTINFO) => data.first_chunk::<16>().zip(word(16)).and_then(|(source, index)| {
-                let source = Ipv6Addr::from(*source);
+                let source = SocketAddrV6::new(Ipv6Addr::from(*source), 0, 0, 0);
                 choices.interface = Some(IfIndex(u32::from_ne_bytes(index))).filter(|i| i.0 != 0);
-                choices.source = source.to_ipv4_mapped();
-                (source.is_unspecified() || choices.source.is_some()).then_some(())
+                let own = Family::Inet6.to_v4(SocketAddr::V6(source)).ok()?;
+                choices.source = Some(*own.ip()).filter(|s| !s.is_unspecified());
+                Some(())
             }),
             (SOL_IP, IP_TTL) | (SOL_IPV6, IPV6_HOPLIMIT) => {
                 int().and_then(|v| octet(v, 1)).map(|v| choices.ttl = Some(v))

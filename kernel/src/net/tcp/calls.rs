@@ -9,7 +9,7 @@ use crate::net::addr::FourTuple;
 use crate::net::error::NetError;
 use crate::net::event::Readiness;
 use crate::net::port::Binding;
-use crate::net::socket::{Inner, Shutdown, Socket, SocketId, SocketOptions};
+use crate::net::socket::{Inner, Shutdown, Socket, SocketId};
 use crate::net::stack::NetStack;
 use crate::time::Instant;
 use alloc::collections::VecDeque;
@@ -37,7 +37,7 @@ impl NetStack {
         if !addr.ip().is_unspecified() && !self.ip.is_own(*addr.ip()) {
             return Err(NetError::AddrNotAvailable);
         }
-        let binding = binding_for(id, *addr.ip(), &socket.options);
+        let binding = binding_for(id, *addr.ip(), socket);
         let port = self.tcp.ports.bind(addr.port(), binding, &mut self.ip.rng)?;
         let bound = Some(SocketAddrV4::new(*addr.ip(), port));
         let tcp = self.tcp_socket_mut(id)?;
@@ -115,7 +115,7 @@ impl NetStack {
         let socket = self.sockets.get(id).ok_or(NetError::BadSocket)?;
         let (options, bound) = (socket.options.clone(), socket.tcp()?.bound);
         // To "any address" means to ourselves, as on BSD and Linux.
-        let ip = if remote.ip().is_unspecified() { Ipv4Addr::LOCALHOST } else { *remote.ip() };
+        let ip = if remote.ip().is_unspecified() { socket.family.loopback() } else { *remote.ip() };
         let remote = SocketAddrV4::new(ip, remote.port());
         if remote.port() == 0 {
             return Err(NetError::ConnectionRefused);
@@ -124,7 +124,7 @@ impl NetStack {
         if path.is_group() {
             return Err(NetError::NetUnreachable);
         }
-        let local = self.connection_address(id, bound, path.source, remote, &options)?;
+        let local = self.connection_address(id, bound, path.source, remote)?;
         let tuple = FourTuple { local, remote };
         let config = self.engine_config(tuple, &path, &options, now);
         let engine = self.tcp.pool.connect(&config, now);
@@ -183,7 +183,6 @@ impl NetStack {
         bound: Option<SocketAddrV4>,
         source: Ipv4Addr,
         remote: SocketAddrV4,
-        options: &SocketOptions,
     ) -> Result<SocketAddrV4, NetError> {
         let table = &self.tcp.table;
         if let Some(bound) = bound {
@@ -199,7 +198,7 @@ impl NetStack {
             let local = SocketAddrV4::new(source, port);
             !table.contains_key(&FourTuple { local, remote })
         };
-        let binding = binding_for(id, source, options);
+        let binding = binding_for(id, source, self.sockets.get(id).ok_or(NetError::BadSocket)?);
         let port = self.tcp.ports.bind_for_connection(binding, &mut self.ip.rng, is_free)?;
         Ok(SocketAddrV4::new(source, port))
     }
@@ -475,12 +474,14 @@ impl NetStack {
     }
 }
 
-fn binding_for(socket: SocketId, addr: Ipv4Addr, options: &SocketOptions) -> Binding {
+fn binding_for(id: SocketId, addr: Ipv4Addr, socket: &Socket) -> Binding {
+    let options = &socket.options;
     Binding {
-        socket,
+        socket: id,
         addr,
         reuse_addr: options.reuse_addr,
         reuse_port: options.reuse_port,
+        family: socket.family,
         v6_only: options.v6_only,
         listening: false,
         ephemeral: false,

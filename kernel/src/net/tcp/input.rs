@@ -10,6 +10,7 @@ use crate::net::error::NetError;
 use crate::net::interface::{IfIndex, QueuedFrame};
 use crate::net::ip::{NextHop, Path};
 use crate::net::ipv4::Ipv4Header;
+use crate::net::port::Binding;
 use crate::net::socket::{SocketId, SocketOptions};
 use crate::net::stack::NetStack;
 use crate::time::Instant;
@@ -225,7 +226,8 @@ impl NetStack {
     /// The listener for a tuple: the most exact address wins, `SO_REUSEPORT` peers share by hash.
     fn find_listener(&self, tuple: FourTuple) -> Option<SocketId> {
         let matches = |addr: core::net::Ipv4Addr| addr == *tuple.local.ip();
-        let listeners = || self.tcp.ports.bindings(tuple.local.port()).iter().filter(|b| b.listening && !b.v6_only);
+        let hears = |b: &&Binding| b.listening && b.hears(*tuple.local.ip());
+        let listeners = || self.tcp.ports.bindings(tuple.local.port()).iter().filter(hears);
         let exact = listeners().filter(|b| matches(b.addr)).count();
         let any = listeners().filter(|b| b.addr.is_unspecified()).count();
         let (count, want_exact) = if exact > 0 { (exact, true) } else { (any, false) };
