@@ -253,7 +253,7 @@ impl NetStack {
             false => socket.options.bound_device,
         };
         if choices.source.is_some_and(|s| !self.ip.is_own(s)) {
-            return Err(NetError::Invalid);
+            return Err(NetError::NetUnreachable);
         }
         let local = *socket.datagram()?.local.ip();
         // Who is bound to a group or a broadcast address speaks from one of its own.
@@ -285,7 +285,7 @@ impl NetStack {
     /// As [`NetStack::send_to`], with choices of the sender's for this one packet.
     ///
     /// # Errors
-    /// Also `Invalid` for a source address that is not ours.
+    /// Also `NetUnreachable` for a source address that is not ours.
     pub fn send_chosen(
         &mut self,
         id: SocketId,

@@ -1,5 +1,4 @@
 // Ancillary data that chooses source, time to live and type of service of one datagram (ip(7)).
-#define _GNU_SOURCE
 #include "report.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -27,6 +27,10 @@ const SOL_RAW: i32 = 255;
 const ICMP_FILTER: u32 = 1;
 /// Bytes of a congestion control's name with its NUL (`TCP_CA_NAME_MAX`).
 const CONGESTION_NAME_LEN: usize = 16;
+/// Ancillary data of unix(7).
+const SCM_RIGHTS: u32 = 1;
+const SCM_CREDENTIALS: u32 = 2;
+
 /// `net.core.wmem_max` and `rmem_max`: what SO_SNDBUF and SO_RCVBUF give at most.
 const BUFFER_MAX: usize = tcp::MAX_BUFFER / 2;
 
@@ -458,8 +462,9 @@ pub(super) fn choices(control: &[ControlMessage]) -> Result<PacketChoices> {
                 let tos = if let [byte] = data[..] { Some(byte) } else { int().and_then(|v| octet(v, 0)) };
                 tos.map(|v| choices.tos = Some(v))
             }
-            (SOL_IP | SOL_IPV6, _) => None,
-            // Descriptions and credentials are passed over, as on Linux; of the other levels nobody looks.
+            // Descriptions and credentials are passed over, as on Linux; at other levels nobody looks.
+            (SOL_SOCKET, SCM_RIGHTS | SCM_CREDENTIALS) => Some(()),
+            (SOL_SOCKET | SOL_IP | SOL_IPV6, _) => None,
             _ => Some(()),
         };
         understood.ok_or(Errno::EINVAL.because("ancillary data that the stack cannot act on"))?;

@@ -333,6 +333,8 @@ impl NetStack {
                 self.note(id);
                 return Ok(());
             }
+            // A listener sends nothing anyway.
+            TcpSocketState::Listening(_) => return Ok(()),
             _ => return Err(NetError::NotConnected),
         };
         tcp.read_shut |= how.read();
