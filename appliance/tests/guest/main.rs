@@ -9,6 +9,7 @@ mod distribution;
 mod iperf3;
 mod lab;
 mod netperf;
+mod noise;
 mod programs;
 mod shell;
 mod terminal;
