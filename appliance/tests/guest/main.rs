@@ -5,6 +5,7 @@
 //! asserts a throughput.
 
 mod boot;
+mod distribution;
 mod iperf3;
 mod lab;
 mod netperf;
