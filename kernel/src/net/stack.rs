@@ -138,12 +138,13 @@ impl NetStack {
     /// Changes an interface's MTU in bytes.
     ///
     /// # Errors
-    /// `NoDevice`, `Invalid` outside 68..=65536 (RFC 791).
+    /// `NoDevice`, `Invalid` below 68 (RFC 791) or beyond what the device carries.
     pub fn set_interface_mtu(&mut self, index: IfIndex, mtu: u32) -> Result<(), NetError> {
-        if !(68..=65536).contains(&mtu) {
+        let interface = self.ip.interface_mut(index)?;
+        if !(68..=interface.max_mtu).contains(&mtu) {
             return Err(NetError::Invalid);
         }
-        self.ip.interface_mut(index)?.mtu = mtu;
+        interface.mtu = mtu;
         self.ip.generation += 1;
         Ok(())
     }
