@@ -132,7 +132,7 @@ mod tests {
     fn processes_are_found_by_what_they_were_told() {
         let mark = format!("flatland-mention-{}", std::process::id());
         let mut child = std::process::Command::new("sh").args(["-c", "sleep 60; true", &mark]).spawn().unwrap();
-        while kill_mentioning(&[mark.clone()]) == 0 {
+        while kill_mentioning(std::slice::from_ref(&mark)) == 0 {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         assert!(!child.wait().unwrap().success());

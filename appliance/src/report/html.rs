@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::comparison::Comparison;
 use super::markdown::{describe, figure};
-use super::plot::{self, Bar, Line, Marks};
+use super::plot::{self, Bar, Line, Marks, Scale};
 use super::{BASE, Report, Series, method};
 use crate::bench::stats;
 use crate::bench::stats::verdict::Verdict;
@@ -184,14 +184,14 @@ fn curves(report: &Report) -> Result<String> {
     for test in ["TCP_STREAM", "TCP_MAERTS"] {
         let (lines, marks) = by_size(report, test);
         if lines.iter().any(|line| line.points.len() > 1) {
-            let plot = plot::lines(&lines, &marks, "bytes a send", "Gbit/s")?;
+            let plot = plot::lines(&lines, &marks, ["bytes a send", "Gbit/s"], Scale::Logarithmic)?;
             cards += &card(&format!("{test} by send size"), "more is better", &plot);
         }
     }
     for case in ["TCP_RR-latency", "UDP_RR-latency"] {
         let (lines, marks) = percentiles(report, case);
         if lines.iter().any(|line| line.points.len() > 1) {
-            let plot = plot::lines(&lines, &marks, "percentile", "µs")?;
+            let plot = plot::lines(&lines, &marks, ["percentile", "µs"], Scale::Logarithmic)?;
             cards += &card(&format!("{} by percentile", case.trim_end_matches("-latency")), "less is better", &plot);
         }
     }
@@ -200,7 +200,7 @@ fn curves(report: &Report) -> Result<String> {
         let seconds = lines.iter().map(|line| line.points.len()).max().unwrap_or(0);
         if seconds > 1 {
             let marks = (1..=seconds).map(|second| (second as f64, second.to_string())).collect();
-            let plot = plot::lines(&lines, &marks, "second", &row.unit)?;
+            let plot = plot::lines(&lines, &marks, ["second", &row.unit], Scale::Linear)?;
             cards += &card(&format!("{} {} over time", row.workload, row.case), "median and range of rounds", &plot);
         }
     }

@@ -77,48 +77,90 @@ pub(super) fn bars(bars: &[Bar]) -> Result<String> {
     })
 }
 
-/// Lines over a common x axis, from zero.
-pub(super) fn lines(lines: &[Line], marks: &Marks, x_title: &str, y_title: &str) -> Result<String> {
+/// How values are spread over the y axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scale {
+    /// From zero.
+    Linear,
+    /// By powers of ten, for values that span several.
+    Logarithmic,
+}
+
+impl Scale {
+    /// The marks of an axis that holds the values from `least` to `most`: the first and the last are its ends.
+    fn marks(self, least: f64, most: f64) -> Vec<f64> {
+        match self {
+            Scale::Linear => {
+                let step = tidy_step(most / 4.0);
+                (0..=(most / step).ceil() as i32).map(|n| f64::from(n) * step).collect()
+            }
+            Scale::Logarithmic => {
+                let steps = (0..).map(|n| 10_f64.powi(n / 3) * [1.0, 2.0, 5.0][n as usize % 3]);
+                let start = 10_f64.powf(least.log10().floor());
+                let all: Vec<f64> = steps.take(60).map(|step| start * step).collect();
+                let from = all.iter().rposition(|mark| *mark <= least).unwrap_or(0);
+                let to = all.iter().position(|mark| *mark >= most).unwrap_or(all.len() - 1).max(from + 1);
+                all[from..=to].to_vec()
+            }
+        }
+    }
+
+    /// Where `value` stands between the ends of the axis, from 0 to 1.
+    fn place(self, value: f64, ends: (f64, f64)) -> f64 {
+        match self {
+            Scale::Linear => value / ends.1,
+            Scale::Logarithmic => (value / ends.0).log10() / (ends.1 / ends.0).log10(),
+        }
+    }
+}
+
+/// Lines over a common x axis.
+pub(super) fn lines(lines: &[Line], marks: &Marks, titles: [&str; 2], scale: Scale) -> Result<String> {
     const HEIGHT: i32 = 250;
     const LEFT: i32 = 46;
     const TOP: i32 = 22;
     const BOTTOM: i32 = HEIGHT - 42;
-    const RIGHT: i32 = WIDTH as i32 - 12;
+    const RIGHT: i32 = WIDTH as i32 - 22;
     let points = || lines.iter().flat_map(|line| &line.points);
     let most = points().map(|point| point.3).fold(f64::MIN_POSITIVE, f64::max);
-    let step = tidy_step(most / 4.0);
-    let top = (most / step).ceil() * step;
+    let least = points().map(|point| point.1).filter(|value| *value > 0.0).fold(most, f64::min);
+    // Nothing at or below zero has a place on a logarithmic axis.
+    let scale = if points().all(|point| point.1 > 0.0) { scale } else { Scale::Linear };
+    let levels = scale.marks(least, most);
+    let ends = (levels.first().copied().unwrap_or(0.0), levels.last().copied().unwrap_or(1.0));
     let from = marks.first().map_or(0.0, |mark| mark.0);
     let to = marks.last().map_or(1.0, |mark| mark.0).max(from + 1e-9);
     let x = |value: f64| LEFT + ((value - from) / (to - from) * f64::from(RIGHT - LEFT)).round() as i32;
-    let y = |value: f64| BOTTOM - (value / top * f64::from(BOTTOM - TOP)).round() as i32;
+    let y = |value: f64| BOTTOM - (scale.place(value, ends) * f64::from(BOTTOM - TOP)).round() as i32;
     draw(HEIGHT as u32, |area| {
-        for n in 0..=(top / step).round() as i32 {
-            let value = f64::from(n) * step;
-            area.draw(&PathElement::new([(LEFT, y(value)), (RIGHT, y(value))], GRID.stroke_width(1)))?;
-            let label = style(11, FAINT).pos(Pos::new(HPos::Right, VPos::Center));
-            area.draw_text(&tick(value), &label, (LEFT - 6, y(value)))?;
+        for value in &levels {
+            area.draw(&PathElement::new([(LEFT, y(*value)), (RIGHT, y(*value))], GRID.stroke_width(1)))?;
+            let label = style(12, FAINT).pos(Pos::new(HPos::Right, VPos::Center));
+            area.draw_text(&tick(*value), &label, (LEFT - 6, y(*value)))?;
         }
         for (at, text) in marks {
-            area.draw_text(text, &style(11, FAINT).pos(Pos::new(HPos::Center, VPos::Top)), (x(*at), BOTTOM + 6))?;
+            area.draw_text(text, &style(12, FAINT).pos(Pos::new(HPos::Center, VPos::Top)), (x(*at), BOTTOM + 6))?;
         }
-        let title = style(11, FAINT);
+        let (title, [x_title, y_title]) = (style(12, FAINT), titles);
         area.draw_text(x_title, &title.pos(Pos::new(HPos::Center, VPos::Top)), ((LEFT + RIGHT) / 2, BOTTOM + 24))?;
         area.draw_text(y_title, &title.pos(Pos::new(HPos::Left, VPos::Top)), (4, 2))?;
         for line in lines {
-            let colour = series(line.colour);
-            for (at, low, _, high) in line.points.iter().filter(|point| point.3 > point.1) {
-                let ends = [(x(*at), y(*low)), (x(*at), y(*high))];
-                area.draw(&PathElement::new(ends, colour.stroke_width(1)))?;
-            }
-            let path: Vec<(i32, i32)> = line.points.iter().map(|(at, _, middle, _)| (x(*at), y(*middle))).collect();
-            for place in &path {
-                area.draw(&Circle::new(*place, 2, colour.filled()))?;
-            }
-            area.draw(&PathElement::new(path, colour.stroke_width(2)))?;
+            draw_line(area, line, &x, &y)?;
         }
         Ok(())
     })
+}
+
+fn draw_line(area: &Area, line: &Line, x: impl Fn(f64) -> i32, y: impl Fn(f64) -> i32) -> Result<(), Failure> {
+    let colour = series(line.colour);
+    for (at, low, _, high) in line.points.iter().filter(|point| point.3 > point.1) {
+        area.draw(&PathElement::new([(x(*at), y(*low)), (x(*at), y(*high))], colour.stroke_width(1)))?;
+    }
+    let path: Vec<(i32, i32)> = line.points.iter().map(|(at, _, middle, _)| (x(*at), y(*middle))).collect();
+    for place in &path {
+        area.draw(&Circle::new(*place, 2, colour.filled()))?;
+    }
+    area.draw(&PathElement::new(path, colour.stroke_width(2)))
 }
 
 /// A distance between marks that people like: 1, 2 or 5 times a power of ten.
@@ -192,7 +234,9 @@ mod tests {
     fn no_fixed_colour_is_left() {
         let line = Line { colour: 9, points: vec![(0.0, 1.0, 2.0, 3.0), (1.0, 2.0, 2.0, 2.0)] };
         let marks = vec![(0.0, "0".to_owned()), (1.0, "1".to_owned())];
-        for svg in [bars(&[bar("native", 1.0)]).unwrap(), lines(&[line], &marks, "s", "Gbit/s").unwrap()] {
+        for svg in
+            [bars(&[bar("native", 1.0)]).unwrap(), lines(&[line], &marks, ["s", "Gbit/s"], Scale::Linear).unwrap()]
+        {
             assert!(!svg.contains("\"#"), "{svg}");
             assert!(svg.contains("var(--text)") || svg.contains("var(--faint)"), "{svg}");
             assert!(svg.contains("viewBox") && !svg.contains("width=\"400\" height"), "{svg}");
@@ -202,8 +246,19 @@ mod tests {
     #[test]
     fn nothing_to_draw_is_drawn() {
         assert!(bars(&[]).unwrap().contains("<svg"));
-        assert!(lines(&[], &Vec::new(), "", "").unwrap().contains("<svg"));
+        assert!(lines(&[], &Vec::new(), ["", ""], Scale::Logarithmic).unwrap().contains("<svg"));
         assert!(bars(&[bar("zero", 0.0)]).is_ok());
+    }
+
+    #[test]
+    fn marks_hold_all_values() {
+        assert_eq!(Scale::Linear.marks(3.0, 17.0), [0.0, 5.0, 10.0, 15.0, 20.0]);
+        let marks = Scale::Logarithmic.marks(0.31, 30.0);
+        assert_eq!(marks.len(), 8, "{marks:?}");
+        assert!((marks[0] - 0.2).abs() < 1e-9 && (marks[7] - 50.0).abs() < 1e-9, "{marks:?}");
+        let ends = (0.2, 20.0);
+        assert!((Scale::Logarithmic.place(2.0, ends) - 0.5).abs() < 1e-9);
+        assert_eq!(Scale::Linear.place(5.0, (0.0, 20.0)), 0.25);
     }
 
     #[test]
