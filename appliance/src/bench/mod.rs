@@ -61,7 +61,7 @@ pub fn run(plan: Plan) -> Result<ExitCode> {
     let out = plan.out.clone().unwrap_or_else(|| PathBuf::from(format!("bench-results/{}", started.compact())));
     let raw = prepare_output(&out)?;
 
-    let mut wiring = Wiring::set_up(&rootfs.dir)?;
+    let mut wiring = Wiring::bare(&rootfs.dir)?;
     each(&mut systems, &interrupt, |system| wiring.add(system.segment(), &rootfs.dir))?;
     let names = Cell::new(0);
     let site =

@@ -14,8 +14,7 @@
 //!    veth2  10.82.0.1/24 ------------------------------ veth2  10.82.0.2/24   gVisor's
 //! ```
 //!
-//! The first two links exist for as long as the [`Wiring`] does, the others from when they are asked for; each has a
-//! subnet of its own, so that runs of different systems can take turns. The names live inside the namespaces; nothing
+//! A link exists from when it is asked for until the [`Wiring`] goes; each has a subnet of its own, so that runs of different systems can take turns. The names live inside the namespaces; nothing
 //! of the host's own network is touched, and no address of the host's is assumed free. Dropping the wiring ends
 //! whatever still runs in the namespaces and removes them, and with them all links, and the scratch folder. [`state`]
 //! keeps a note on disk for the case that nobody is left to drop it.
@@ -66,6 +65,7 @@ const NETMASK: &str = "255.255.255.0";
 const TAP: &str = "tap0";
 const PLAIN_TAP: &str = "tap1";
 const VETH: &str = "veth0";
+const TUN: &str = "/dev/net/tun";
 
 /// Namespaces with a tap, a veth pair, and what else was asked for.
 #[derive(Debug)]
@@ -83,9 +83,14 @@ pub struct Wiring {
 impl Wiring {
     /// Makes namespaces, tap and veth pair. `rootfs` lends its `ip` to hosts that have none.
     pub fn set_up(rootfs: &Path) -> Result<Self> {
-        if !Path::new("/dev/net/tun").exists() {
-            bail!("no /dev/net/tun: load the module with `modprobe tun`, or give the container the device");
-        }
+        let mut wiring = Self::bare(rootfs)?;
+        wiring.add(Segment::Tap, rootfs)?;
+        wiring.add(Segment::Veth, rootfs)?;
+        Ok(wiring)
+    }
+
+    /// Makes the namespaces, with nothing between them yet.
+    pub fn bare(rootfs: &Path) -> Result<Self> {
         let ip = IpTool::find(rootfs)?;
         // The sandbox's is in the note from the start, whether it comes to be or not.
         let names = ["host", "guest", "sandbox"].map(|side| format!("flatland-{}-{side}", std::process::id()));
@@ -96,12 +101,8 @@ impl Wiring {
         for ns in [&host, &guest] {
             ip.run_in(ns, &["link", "set", "lo", "up"])?;
         }
-        let mut wiring =
-            Self { host, guest, sandbox: None, state, ip, made: Vec::new(), congestion_control: String::new() };
-        wiring.add(Segment::Tap, rootfs)?;
-        wiring.add(Segment::Veth, rootfs)?;
-        wiring.congestion_control = congestion::prefer_cubic(&[&wiring.host, &wiring.guest]);
-        Ok(wiring)
+        let congestion_control = congestion::prefer_cubic(&[&host, &guest]);
+        Ok(Self { host, guest, sandbox: None, state, ip, made: Vec::new(), congestion_control })
     }
 
     /// Makes a part that is not there yet. Tools that the host lacks are those of `rootfs`.
@@ -166,12 +167,16 @@ impl Wiring {
     }
 
     fn make_tap(&self, name: &str, vnet_hdr: bool) -> Result<()> {
+        if !Path::new(TUN).exists() {
+            bail!("no {TUN}: load the module with `modprobe tun`, or give the container the device");
+        }
         let mut args = vec!["tuntap", "add", "dev", name, "mode", "tap"];
         if vnet_hdr {
             args.push("vnet_hdr");
         }
         args.extend(["user", "root"]);
-        self.ip(&args).with_context(|| format!("cannot make the tap {name}"))
+        self.ip(&args)
+            .with_context(|| format!("cannot make the tap {name} (a user namespace needs {TUN} with mode 666)"))
     }
 
     fn make_veth(&self, name: &str, to: &NetNs, host: &str, guest: Option<&str>) -> Result<()> {
