@@ -14,10 +14,11 @@
 //!    veth2  10.82.0.1/24 ------------------------------ veth2  10.82.0.2/24   gVisor's
 //! ```
 //!
-//! A link exists from when it is asked for until the [`Wiring`] goes; each has a subnet of its own, so that runs of different systems can take turns. The names live inside the namespaces; nothing
-//! of the host's own network is touched, and no address of the host's is assumed free. Dropping the wiring ends
-//! whatever still runs in the namespaces and removes them, and with them all links, and the scratch folder. [`state`]
-//! keeps a note on disk for the case that nobody is left to drop it.
+//! A link exists from when it is asked for until the [`Wiring`] goes; each has a subnet of its own, so that runs of
+//! different systems can take turns. The names live inside the namespaces; nothing of the host's own network is touched,
+//! and no address of the host's is assumed free. Dropping the wiring ends whatever still runs in the namespaces and
+//! removes them, and with them all links, and the scratch folder. [`state`] keeps a note on disk for the case that nobody
+//! is left to drop it.
 
 mod congestion;
 mod ip_tool;
