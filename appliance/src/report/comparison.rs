@@ -1,6 +1,6 @@
 //! What changed since an earlier report, beyond noise.
 //!
-//! Runs of the same system, case and metric are judged against each other, all rows together. Where native itself
+//! Runs of the same system, case and metric are judged against each other, all rows of a system together. Where native itself
 //! changed in a row, the host did, and the row's other systems are judged by their ratios to native instead.
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use super::{BASE, Report, Series};
 use crate::bench::stats::median;
 use crate::bench::stats::verdict::{Judged, Pair, Verdict, judge};
-use crate::bench::workloads::Better;
 
 /// All rows that both reports have.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -111,10 +110,13 @@ fn changed(verdict: Verdict) -> bool {
 }
 
 fn judge_rows(rows: &[Row]) -> Vec<Judged> {
-    let pair =
-        |row: &'_ Row<'_>| -> (Vec<f64>, Vec<f64>, Better) { (row.now.clone(), row.before.clone(), row.series.better) };
-    let values: Vec<_> = rows.iter().map(pair).collect();
-    let pairs: Vec<Pair> = values.iter().map(|(these, those, better)| Pair { these, those, better: *better }).collect();
+    let pairs = rows.iter().map(|row| Pair {
+        family: &row.series.system,
+        these: &row.now,
+        those: &row.before,
+        better: row.series.better,
+    });
+    let pairs: Vec<Pair> = pairs.collect();
     judge(&pairs)
 }
 

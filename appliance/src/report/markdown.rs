@@ -97,7 +97,7 @@ fn changes(comparison: &Comparison) -> String {
     if comparison.unknown() > 0 {
         _ = writeln!(
             text,
-            "- {} rows have too few rounds to tell: four in each report are needed",
+            "- {} rows have too few rounds to tell: no difference could have shown",
             comparison.unknown()
         );
     }

@@ -46,8 +46,9 @@ pub(super) fn paragraphs(report: &Report) -> Vec<String> {
         format!(
             "A cell is the median over the rounds with their range; a ratio is the median of value over native's value \
              of the same round, with a 95 % percentile-bootstrap interval of 2000 resamples. Two samples are told apart \
-             by the Mann-Whitney test (exact, two-sided) with Benjamini and Hochberg's procedure at {:.0} % over all \
-             rows, and medians that differ by {:.0} % or more. Fewer than four rounds cannot tell.",
+             by the Mann-Whitney test (exact, two-sided) with Benjamini and Hochberg's procedure at {:.0} % over \
+             the rows of a system, and medians that differ by {:.0} % or more. A row that could not have passed with its \
+             few rounds, however clear, says so.",
             FALSE_DISCOVERY_RATE * 100.0,
             LEAST_EFFECT * 100.0
         ),

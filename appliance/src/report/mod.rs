@@ -250,10 +250,10 @@ impl Report {
 /// Runs of a series and of native's.
 type Samples = (Vec<f64>, Vec<f64>);
 
-fn pairs<'a>(results: &[Series], values: &'a [Option<Samples>]) -> Vec<Pair<'a>> {
-    let pair = |(series, values): (&Series, &'a Option<Samples>)| {
+fn pairs<'a>(results: &'a [Series], values: &'a [Option<Samples>]) -> Vec<Pair<'a>> {
+    let pair = |(series, values): (&'a Series, &'a Option<Samples>)| {
         let (these, those) = values.as_ref()?;
-        Some(Pair { these, those, better: series.better })
+        Some(Pair { family: &series.system, these, those, better: series.better })
     };
     results.iter().zip(values).filter_map(pair).collect()
 }

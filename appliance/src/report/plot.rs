@@ -145,7 +145,7 @@ pub(super) fn lines(lines: &[Line], marks: &Marks, titles: [&str; 2], scale: Sca
         area.draw_text(x_title, &title.pos(Pos::new(HPos::Center, VPos::Top)), ((LEFT + RIGHT) / 2, BOTTOM + 24))?;
         area.draw_text(y_title, &title.pos(Pos::new(HPos::Left, VPos::Top)), (4, 2))?;
         for line in lines {
-            draw_line(area, line, &x, &y)?;
+            draw_line(area, line, x, y)?;
         }
         Ok(())
     })
