@@ -17,6 +17,7 @@ use super::socket::{Shutdown, Socket, SocketId};
 use super::stack::NetStack;
 use crate::time::Instant;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use netdrv::{Checksum, FrameMeta, Offloads};
 
@@ -47,6 +48,8 @@ pub(super) struct DatagramSocket {
     /// Whether `bind` chose the port, or we did.
     port_bound: bool,
     pub(super) peer: Option<SocketAddrV4>,
+    /// Multicast groups that it has joined, and on which interfaces.
+    pub(super) groups: Vec<(Ipv4Addr, IfIndex)>,
     queue: VecDeque<Datagram>,
     queued: usize,
     /// Bytes sent that have not left.
@@ -109,6 +112,7 @@ impl DatagramSocket {
             addr_bound: false,
             port_bound: false,
             peer: None,
+            groups: Vec::new(),
             queue: VecDeque::new(),
             queued: 0,
             sending: 0,
@@ -262,7 +266,8 @@ impl NetStack {
         if path.is_group() && !dst.is_multicast() && !socket.options.broadcast {
             return Err(NetError::AccessDenied);
         }
-        Ok(path)
+        let echo = path.echo && (!dst.is_multicast() || socket.options.multicast_loop);
+        Ok(Path { echo, ..path })
     }
 
     /// Sends a datagram of `len` bytes (`sendto(2)`); `fill` writes them and returns how many it wrote. Without
@@ -490,6 +495,9 @@ impl NetStack {
             for waiting in datagram.queue {
                 self.ip.pool.put(waiting.buf);
             }
+            for (group, index) in datagram.groups {
+                self.ip.leave(index, group, self.now);
+            }
         }
     }
 
@@ -550,7 +558,9 @@ impl NetStack {
         self.udp_ports.bindings(port).iter().filter(move |b| b.hears(to)).filter_map(move |b| {
             let socket = self.sockets.get(b.socket)?;
             let device = socket.options.bound_device.is_none_or(|d| d == interface);
-            let score = socket.datagram().ok()?.score(from, to).filter(|_| device)?;
+            let datagram = socket.datagram().ok()?;
+            let member = !to.is_multicast() || socket.options.multicast_all || datagram.is_member(to);
+            let score = datagram.score(from, to).filter(|_| device && member)?;
             Some((b.socket, score))
         })
     }
