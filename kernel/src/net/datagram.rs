@@ -19,6 +19,7 @@ use super::stack::NetStack;
 use super::udp::{UDP_HEADER, write_udp, write_udp_lite};
 use crate::time::Instant;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use netdrv::{Checksum, FrameMeta, Offloads};
 
@@ -39,6 +40,8 @@ pub(super) struct DatagramSocket {
     /// Whether `bind` chose the port, or we did.
     port_bound: bool,
     pub(super) peer: Option<SocketAddrV4>,
+    /// Multicast groups that it has joined, and on which interfaces.
+    pub(super) groups: Vec<(Ipv4Addr, IfIndex)>,
     queue: VecDeque<Datagram>,
     queued: usize,
     /// Bytes sent that have not left.
@@ -101,6 +104,7 @@ impl DatagramSocket {
             addr_bound: false,
             port_bound: false,
             peer: None,
+            groups: Vec::new(),
             queue: VecDeque::new(),
             queued: 0,
             sending: 0,
@@ -245,7 +249,8 @@ impl NetStack {
         if path.is_group() && !dst.is_multicast() && !socket.options.broadcast {
             return Err(NetError::AccessDenied);
         }
-        Ok(path)
+        let echo = path.echo && (!dst.is_multicast() || socket.options.multicast_loop);
+        Ok(Path { echo, ..path })
     }
 
     /// Sends a datagram of `len` bytes (`sendto(2)`); `fill` writes them and returns how many it wrote. Without
@@ -468,6 +473,9 @@ impl NetStack {
             }
             for waiting in datagram.queue {
                 self.ip.pool.put(waiting.buf);
+            }
+            for (group, index) in datagram.groups {
+                self.ip.leave(index, group, self.now);
             }
         }
     }

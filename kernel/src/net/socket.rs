@@ -57,6 +57,10 @@ pub struct SocketOptions {
     pub multicast_ttl: u8,
     /// `IP_MULTICAST_IF`.
     pub multicast_interface: Option<IfIndex>,
+    /// `IP_MULTICAST_LOOP`: groups that somebody here has joined get what is sent to them from here.
+    pub multicast_loop: bool,
+    /// `IP_MULTICAST_ALL`: it hears groups that others here have joined.
+    pub multicast_all: bool,
     /// `IP_MTU_DISCOVER` is `IP_PMTUDISC_DO`: datagrams are never fragmented.
     pub dont_fragment: bool,
     /// `IPV6_V6ONLY`.
@@ -105,6 +109,8 @@ impl Default for SocketOptions {
             tos: 0,
             multicast_ttl: 1,
             multicast_interface: None,
+            multicast_loop: true,
+            multicast_all: true,
             dont_fragment: false,
             v6_only: false,
             nodelay: false,
