@@ -1,8 +1,8 @@
 //! Futexes (futex(2)): sleeping on a word of guest memory.
 //!
 //! A waiter's entry stands in a hash bucket by its key: (address space, address) for private futexes and for shared ones
-//! in private memory, (file, offset) for shared file mappings, the address alone for other shared memory. A wait reads the word and queues its entry under the
-//! bucket's lock; a wake takes entries out under it. The kernel is not preemptible, so a read-modify-write of the word
+//! in private memory, (file or memory object, offset) for shared mappings. A wait reads the word and queues its entry under
+//! the bucket's lock; a wake takes entries out under it. The kernel is not preemptible, so a read-modify-write of the word
 //! is atomic against the guest while there is one vCPU; several need a compare-and-exchange in the copy routine.
 //!
 //! Priority inheritance is not done: the PI operations keep the word's protocol (owner's number, FUTEX_WAITERS,
@@ -43,10 +43,8 @@ pub struct Key {
 enum Space {
     /// The addresses of one address space; `shared` operations and private ones do not meet (futex(2)).
     Addresses { mm: usize, shared: bool },
-    /// A file that is mapped.
-    File(usize),
-    /// Memory that relatives share at one address.
-    Everybody,
+    /// A file or memory object that is mapped.
+    Object(usize),
 }
 
 impl PartialEq for Key {
@@ -67,8 +65,7 @@ impl Key {
             (own(false), addr as u64)
         } else {
             match mm.shared_location(addr)? {
-                (Shared::File(file), offset) => (Space::File(file), offset),
-                (Shared::Memory, offset) => (Space::Everybody, offset),
+                (Shared::With(object), offset) => (Space::Object(object), offset),
                 (Shared::Private, offset) => (own(true), offset),
             }
         };
@@ -78,8 +75,7 @@ impl Key {
     fn bucket(&self) -> usize {
         let space = match self.space {
             Space::Addresses { mm, .. } => mm,
-            Space::File(file) => file,
-            Space::Everybody => 0,
+            Space::Object(object) => object,
         } as u64;
         let mixed = (self.offset >> 2).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (space >> 4).wrapping_mul(0x85eb_ca6b);
         (mixed >> 32) as usize % BUCKETS

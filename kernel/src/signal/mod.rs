@@ -30,7 +30,7 @@ mod stop;
 pub use action::{ActionFlags, SIG_DFL, SIG_IGN, SigAction, SigHand};
 pub use altstack::{AltStack, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, StackT};
 pub use deliver::deliver;
-pub use fault::{force_fault, force_segv, force_trap, out_of_memory};
+pub use fault::{force_bus, force_fault, force_segv, force_trap, out_of_memory};
 pub(crate) use frame::restore;
 pub use frame::{FpxSwBytes, RtSigFrame, max_frame_size};
 pub use info::{
