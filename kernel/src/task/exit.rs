@@ -45,6 +45,7 @@ fn finish(t: &Thread) {
     let mm = t.set_mm(Mm::new());
     // A parent that waits in vfork(2) may use the memory again from here on.
     t.release_vfork_parent();
+    t.set_undo_owner(None);
     t.set_files(None);
     let own = ExitStatus::Exited(t.exit_code());
     let status = {

@@ -10,6 +10,7 @@ use super::ids::Tid;
 use super::process::{CpuTimes, Process};
 use crate::arch;
 use crate::fs::{FdTable, FsContext};
+use crate::ipc::sysv::semaphores::UndoOwner;
 use crate::mm::Mm;
 use crate::sched::{self, WaitQueue};
 use crate::sync::{Rank, SpinLock};
@@ -25,6 +26,7 @@ struct Slots {
     fs: Arc<FsContext>,
     mm: Arc<Mm>,
     credentials: Arc<Credentials>,
+    undo: Option<Arc<UndoOwner>>,
 }
 
 /// What a new thread starts with.
@@ -102,7 +104,13 @@ impl Thread {
             signals: crate::signal::ThreadSignals::new(blocked_signals),
             slots: SpinLock::new(
                 Rank::Thread,
-                Slots { files: Some(parts.files), fs: parts.fs, mm: parts.mm, credentials: parts.credentials },
+                Slots {
+                    files: Some(parts.files),
+                    fs: parts.fs,
+                    mm: parts.mm,
+                    credentials: parts.credentials,
+                    undo: None,
+                },
             ),
             comm: SpinLock::new(Rank::Thread, parts.comm),
             clear_child_tid: AtomicUsize::new(0),
@@ -180,6 +188,17 @@ impl Thread {
     /// Changes who it acts as.
     pub fn set_credentials(&self, credentials: Arc<Credentials>) {
         let old = core::mem::replace(&mut self.slots.lock().credentials, credentials);
+        drop(old);
+    }
+
+    /// Whose semaphore adjustments at exit its operations count among (semop(2), SEM_UNDO).
+    pub fn undo_owner(&self) -> Arc<UndoOwner> {
+        self.slots.lock().undo.get_or_insert_with(UndoOwner::new).clone()
+    }
+
+    /// Replaces that; `None` gives it up (exit, unshare(2) with CLONE_SYSVSEM), and the last one's adjustments are made.
+    pub fn set_undo_owner(&self, undo: Option<Arc<UndoOwner>>) {
+        let old = core::mem::replace(&mut self.slots.lock().undo, undo);
         drop(old);
     }
 
