@@ -16,6 +16,7 @@ pub mod memory;
 pub mod message;
 pub mod misc;
 pub mod mount;
+pub mod mqueue;
 pub mod msg;
 pub mod names;
 pub mod open;

@@ -246,12 +246,12 @@ syscalls! {
     237 mbind(hex, hex, hex, hex, hex, hex) => none, Missing, "CONFIG_NUMA=n";
     238 set_mempolicy(hex, hex, hex, hex, hex, hex) => none, Missing, "CONFIG_NUMA=n";
     239 get_mempolicy(hex, hex, hex, hex, hex, hex) => none, Missing, "CONFIG_NUMA=n";
-    240 mq_open(hex, hex, hex, hex, hex, hex) => none, Missing, "";
-    241 mq_unlink(hex, hex, hex, hex, hex, hex) => none, Missing, "";
-    242 mq_timedsend(hex, hex, hex, hex, hex, hex) => none, Missing, "";
-    243 mq_timedreceive(hex, hex, hex, hex, hex, hex) => none, Missing, "";
-    244 mq_notify(hex, hex, hex, hex, hex, hex) => none, Missing, "";
-    245 mq_getsetattr(hex, hex, hex, hex, hex, hex) => none, Missing, "";
+    240 mq_open(path, oflags, mode, ptr) => super::mqueue::sys_mq_open, Full, "";
+    241 mq_unlink(path) => super::mqueue::sys_mq_unlink, Full, "";
+    242 mq_timedsend(fd, buf, size, int, timespec) => super::mqueue::sys_mq_timedsend, Full, "";
+    243 mq_timedreceive(fd, out, size, ptr, timespec) => super::mqueue::sys_mq_timedreceive, Full, "";
+    244 mq_notify(fd, ptr) => super::mqueue::sys_mq_notify, Full, "";
+    245 mq_getsetattr(fd, ptr, ptr) => super::mqueue::sys_mq_getsetattr, Full, "";
     246 kexec_load(hex, hex, hex, hex, hex, hex) => none, Missing, "CONFIG_KEXEC=n";
     247 waitid(int, int, ptr, int, ptr) => super::process::sys_waitid, Partial, "__WNOTHREAD waits for all threads' children";
     248 add_key(hex, hex, hex, hex, hex, hex) => none, Missing, "CONFIG_KEYS=n";

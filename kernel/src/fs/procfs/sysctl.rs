@@ -5,7 +5,7 @@ use crate::error::{Errno, Result};
 use crate::fs::fd_table::NR_OPEN;
 use crate::fs::inode::Inode;
 use crate::fs::pseudo::{FixedDir, Identity, PseudoDir, PseudoFile};
-use crate::fs::{pipe, procfs};
+use crate::fs::{mqueue, pipe, procfs};
 use crate::host;
 use crate::ipc::sysv::{messages, segments, semaphores};
 use crate::sync::Once;
@@ -130,6 +130,15 @@ const TUNABLE: &[(&str, &AtomicU64)] = &[
     ("msgmni", &messages::MOST),
 ];
 
+/// Limits of POSIX message queues.
+const MQUEUE: &[(&str, &AtomicU64)] = &[
+    ("queues_max", &mqueue::QUEUES_MAX),
+    ("msg_max", &mqueue::MSG_MAX),
+    ("msg_default", &mqueue::MSG_DEFAULT),
+    ("msgsize_max", &mqueue::MSGSIZE_MAX),
+    ("msgsize_default", &mqueue::MSGSIZE_DEFAULT),
+];
+
 const FS: Entries = &[
     ("file-max", || format!("{NR_OPEN}\n")),
     ("nr_open", || format!("{NR_OPEN}\n")),
@@ -190,9 +199,10 @@ pub(super) fn directory() -> Arc<dyn Inode> {
     let kernel = TUNABLE.iter().fold(fixed(KERNEL), |dir, &(name, value)| dir.with(name, tunable(value)));
     let kernel =
         kernel.with("sem", semaphore_limits()).with("hostname", hostname()).with("random", subdirectory(fixed(RANDOM)));
+    let queues = MQUEUE.iter().fold(FixedDir::default(), |dir, &(name, value)| dir.with(name, tunable(value)));
     procfs::directory(
         FixedDir::default()
-            .with("fs", subdirectory(fixed(FS)))
+            .with("fs", subdirectory(fixed(FS).with("mqueue", subdirectory(queues))))
             .with("kernel", subdirectory(kernel))
             .with("net", subdirectory(net))
             .with("vm", subdirectory(fixed(VM))),
