@@ -208,7 +208,7 @@ syscalls! {
     199 fremovexattr(fd, path) => super::xattr::sys_fremovexattr, Full, "";
     200 tkill(int, signal) => super::signal::sys_tkill, Full, "";
     201 time(ptr) => super::time::sys_time, Full, "";
-    202 futex(ptr, futexop, int, timespec, ptr, int) => super::futex::sys_futex, Partial, "no priority inheritance; no requeue to PI";
+    202 futex(ptr, futexop, int, timespec, ptr, int) => super::futex::sys_futex, Partial, "no priority inheritance";
     203 sched_setaffinity(int, size, ptr) => super::sched::sys_sched_setaffinity, Partial, "one vCPU";
     204 sched_getaffinity(int, size, ptr) => super::sched::sys_sched_getaffinity, Full, "";
     205 set_thread_area(hex, hex, hex, hex, hex, hex) => none, Missing, "32-bit programs only";

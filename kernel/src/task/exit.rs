@@ -37,6 +37,7 @@ pub fn end_if_asked(t: &Thread) {
 fn finish(t: &Thread) {
     let process = t.process();
     futex::exit_robust_list(t);
+    futex::release_owned(t);
     let clear = t.clear_child_tid.swap(0, Ordering::Relaxed);
     if clear != 0 && UserPtr::<i32>::new(clear).write(0).is_ok() {
         // A word that is not there has no waiters.

@@ -85,6 +85,8 @@ pub struct Thread {
     pub(crate) clear_child_tid: AtomicUsize,
     /// set_robust_list(2).
     pub(crate) robust_list: AtomicUsize,
+    /// The owner of the PI futex that it waits for; 0 if it waits for none.
+    pub(crate) pi_blocked_by: AtomicI32,
     attributes: SpinLock<Attributes>,
     /// Whoever waits for this thread to give up the memory it shares with its parent (vfork(2)).
     vfork_parent: SpinLock<Option<Arc<Completion>>>,
@@ -115,6 +117,7 @@ impl Thread {
             comm: SpinLock::new(Rank::Thread, parts.comm),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
+            pi_blocked_by: AtomicI32::new(0),
             attributes: SpinLock::new(Rank::Thread, Attributes::default()),
             vfork_parent: SpinLock::new(Rank::Thread, None),
             exit_code: AtomicU8::new(0),
