@@ -14,6 +14,7 @@
 
 mod action;
 mod altstack;
+mod crash;
 mod deliver;
 mod fault;
 mod frame;
