@@ -145,9 +145,10 @@ pub trait FileOps: Any + Send + Sync {
         PollEvents::READABLE | PollEvents::WRITABLE
     }
 
-    /// Whether readiness means anything here: epoll(7) refuses files that are always ready.
-    fn has_readiness(&self) -> bool {
-        true
+    /// Whether readiness means anything here: epoll(7) refuses files that are always ready. `None` if the file's kind says
+    /// it: regular files and directories are always ready.
+    fn has_readiness(&self) -> Option<bool> {
+        None
     }
 
     /// How long a blocking transfer may wait (socket timeouts); `None` is for ever.
@@ -172,6 +173,12 @@ pub trait FileOps: Any + Send + Sync {
     fn map_source(&self, file: &OpenFile) -> Result<MapSource> {
         let _ = file;
         Err(Errno::ENODEV.because("this file cannot be mapped"))
+    }
+
+    /// Takes a message of the kernel's own (mq_notify(2), SIGEV_THREAD). EINVAL where none is taken.
+    fn deliver(&self, message: &[u8]) -> Result<()> {
+        let _ = message;
+        Err(Errno::EINVAL.because("this file takes no messages from the kernel"))
     }
 
     /// Told when fcntl(F_SETFL) changed the status flags.

@@ -22,6 +22,7 @@ pub mod io;
 pub mod locks;
 pub mod lookup;
 pub mod mount;
+pub mod mqueue;
 pub mod names;
 pub mod open;
 pub mod permission;

@@ -11,6 +11,8 @@ pub const SI_KERNEL: i32 = 0x80;
 pub const SI_QUEUE: i32 = -1;
 /// `si_code` of POSIX timers.
 pub const SI_TIMER: i32 = -2;
+/// `si_code` of mq_notify(2).
+pub const SI_MESGQ: i32 = -3;
 /// `si_code` of tkill(2) and tgkill(2).
 pub const SI_TKILL: i32 = -6;
 /// SIGCHLD: the child called exit(2).
@@ -56,6 +58,13 @@ impl SigInfo {
     pub const fn from_sender(signal: Signal, code: i32, pid: Pid, uid: Uid) -> Self {
         let mut info = Self::new(signal, code);
         info.fields[0] = pid.0 as u32 as u64 | (uid.0 as u64) << 32;
+        info
+    }
+
+    /// From a process, with a value: sigqueue(3), mq_notify(2).
+    pub const fn queued(signal: Signal, code: i32, pid: Pid, uid: Uid, value: u64) -> Self {
+        let mut info = Self::from_sender(signal, code, pid, uid);
+        info.fields[1] = value;
         info
     }
 

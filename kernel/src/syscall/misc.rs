@@ -181,6 +181,9 @@ pub fn sys_unshare(t: &Thread, flags: u64) -> Result<usize> {
     if flags.contains(F::FS) {
         t.set_fs(Arc::new(t.fs().fork()));
     }
+    if flags.contains(F::SYSVSEM) {
+        t.set_undo_owner(None);
+    }
     if flags.contains(F::FILES) {
         t.set_files(Some(Arc::new(t.files().fork())));
     }

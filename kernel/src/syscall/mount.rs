@@ -7,7 +7,7 @@ use crate::fs::inode::FileSystem;
 use crate::fs::lookup::Resolve;
 use crate::fs::mount::{self, MountFlags};
 use crate::fs::tmpfs::TmpFs;
-use crate::fs::{Actor, Path, devtmpfs, procfs, sysfs};
+use crate::fs::{Actor, Path, devtmpfs, mqueue, procfs, sysfs};
 use crate::mm::{UserPtr, window};
 use crate::task::{Capability, Fd, Thread};
 use alloc::string::String;
@@ -78,6 +78,7 @@ fn new_file_system(kind: &[u8], options: &str) -> Result<Arc<dyn FileSystem>> {
         b"tmpfs" | b"ramfs" => new_tmpfs(options)?,
         b"proc" => procfs::file_system(),
         b"sysfs" => sysfs::file_system(),
+        b"mqueue" => mqueue::file_system(),
         b"devtmpfs" => devtmpfs::new()?,
         _ => return Err(Errno::ENODEV.because("no such file system type here")),
     })

@@ -272,7 +272,8 @@ fn look_at(item: &Item) -> PollEvents {
 /// Whether a file has any readiness to wait for.
 fn can_be_polled(file: &OpenFile) -> bool {
     let kind = file.inode().map(|i| i.kind());
-    !matches!(kind, Some(FileKind::Regular | FileKind::Directory | FileKind::BlockDevice)) && file.ops().has_readiness()
+    let by_kind = || !matches!(kind, Some(FileKind::Regular | FileKind::Directory | FileKind::BlockDevice));
+    file.ops().has_readiness().unwrap_or_else(by_kind)
 }
 
 /// Removes a description from the instances that watch it, as its last reference goes.
