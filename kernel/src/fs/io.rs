@@ -70,6 +70,11 @@ pub fn read(t: &Thread, file: &OpenFile, mut dst: IovDest<'_>, offset: Option<u6
         if offset.is_some() {
             return Err(Errno::ESPIPE.into());
         }
+        if !file.nonblocking()
+            && let Some(result) = file.ops().read_patiently(t, &mut dst)
+        {
+            return result;
+        }
         return repeat(t, file, PollEvents::READABLE, Direction::Read, || file.ops().read(file, &mut dst, None));
     }
     repeat(t, file, PollEvents::READABLE, Direction::Read, || read_seekable(file, &mut dst, offset))

@@ -7,7 +7,7 @@ use crate::fs::inode::FileSystem;
 use crate::fs::lookup::Resolve;
 use crate::fs::mount::{self, MountFlags};
 use crate::fs::tmpfs::TmpFs;
-use crate::fs::{Actor, Path, devtmpfs, procfs, sysfs};
+use crate::fs::{Actor, Path, devpts, devtmpfs, procfs, sysfs};
 use crate::mm::{UserPtr, window};
 use crate::task::{Capability, Fd, Thread};
 use alloc::string::String;
@@ -79,6 +79,10 @@ fn new_file_system(kind: &[u8], options: &str) -> Result<Arc<dyn FileSystem>> {
         b"proc" => procfs::file_system(),
         b"sysfs" => sysfs::file_system(),
         b"devtmpfs" => devtmpfs::new()?,
+        b"devpts" => {
+            devpts::set_options(options)?;
+            devpts::file_system()
+        }
         _ => return Err(Errno::ENODEV.because("no such file system type here")),
     })
 }

@@ -14,8 +14,10 @@ mount -t sysfs sysfs "$1/sys" 2>/dev/null || true
 mount -t tmpfs -o mode=1777 tmpfs "$1/tmp"
 mount -t tmpfs -o mode=755 tmpfs "$1/run"
 mount -t tmpfs -o mode=755 tmpfs "$1/dev"
-mkdir "$1/dev/shm"
+mkdir "$1/dev/shm" "$1/dev/pts"
 mount -t tmpfs -o mode=1777 tmpfs "$1/dev/shm"
+mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts "$1/dev/pts"
+ln -s pts/ptmx "$1/dev/ptmx"
 for node in null zero full random urandom tty; do
     : > "$1/dev/$node"
     mount --bind "/dev/$node" "$1/dev/$node"

@@ -5,7 +5,7 @@ use crate::error::{Errno, Result};
 use crate::fs::fd_table::NR_OPEN;
 use crate::fs::inode::Inode;
 use crate::fs::pseudo::{FixedDir, Identity, PseudoDir, PseudoFile};
-use crate::fs::{pipe, procfs};
+use crate::fs::{devpts, pipe, procfs};
 use crate::host;
 use crate::sync::Once;
 use crate::task::PID_MAX;
@@ -83,6 +83,12 @@ const KERNEL: Entries = &[
     ("tainted", || "0\n".into()),
 ];
 
+const PTY: Entries = &[
+    ("max", || format!("{}\n", devpts::max())),
+    ("nr", || format!("{}\n", crate::tty::pty_count())),
+    ("reserve", || "1024\n".into()),
+];
+
 const FS: Entries = &[
     ("file-max", || format!("{NR_OPEN}\n")),
     ("nr_open", || format!("{NR_OPEN}\n")),
@@ -140,7 +146,10 @@ fn hostname() -> Arc<dyn Inode> {
 pub(super) fn directory() -> Arc<dyn Inode> {
     let core = CORE.iter().fold(FixedDir::default(), |dir, &(name, value)| dir.with(name, kept(value)));
     let net = FixedDir::default().with("core", subdirectory(core)).with("ipv4", subdirectory(fixed(IPV4)));
-    let kernel = fixed(KERNEL).with("hostname", hostname()).with("random", subdirectory(fixed(RANDOM)));
+    let kernel = fixed(KERNEL)
+        .with("hostname", hostname())
+        .with("random", subdirectory(fixed(RANDOM)))
+        .with("pty", subdirectory(fixed(PTY)));
     procfs::directory(
         FixedDir::default()
             .with("fs", subdirectory(fixed(FS)))
