@@ -3,7 +3,10 @@
 //! There is one instance, however often it is mounted: a mount sets the options of all. The terminals add and remove
 //! their nodes; the numbers are theirs.
 
-use super::inode::{DeviceNumber, FileSystem, FsStat, Inode, NewInode, NewKind, SetAttributes};
+use super::file::{FileOps, OpenFlags};
+use super::inode::{
+    DeviceNumber, FileKind, FileSystem, FsStat, Inode, InodeId, Metadata, NewInode, NewKind, SetAttributes,
+};
 use super::tmpfs::TmpFs;
 use crate::error::{Errno, Result};
 use crate::sync::{Once, Rank, SpinLock};
@@ -42,13 +45,46 @@ static OPTIONS: SpinLock<Options> =
 /// The instance.
 struct DevPts(Arc<TmpFs>);
 
+/// Its directory: programs make, move and remove no names there; the kernel does, past the names that are cached.
+struct Root(Arc<dyn Inode>);
+
+impl Inode for Root {
+    fn kind(&self) -> FileKind {
+        self.0.kind()
+    }
+
+    fn id(&self) -> InodeId {
+        self.0.id()
+    }
+
+    fn metadata(&self) -> Result<Metadata> {
+        self.0.metadata()
+    }
+
+    fn set_attributes(&self, change: &SetAttributes) -> Result<()> {
+        self.0.set_attributes(change)
+    }
+
+    fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
+        self.0.lookup(name)
+    }
+
+    fn revalidate(&self, name: &[u8], child: &Arc<dyn Inode>) -> bool {
+        self.0.lookup(name).is_ok_and(|found| found.id() == child.id())
+    }
+
+    fn open(self: Arc<Self>, flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
+        self.0.clone().open(flags)
+    }
+}
+
 impl FileSystem for DevPts {
     fn type_name(&self) -> &'static str {
         TYPE_NAME
     }
 
     fn root(&self) -> Arc<dyn Inode> {
-        self.0.root()
+        Arc::new(Root(self.0.root()))
     }
 
     fn device(&self) -> DeviceNumber {

@@ -54,6 +54,10 @@ int main(void)
 	ERR(statfs(pair_name, &fs));
 	VAL(fs.f_type);
 	ERR(mkdir("/dev/pts/x", 0700));
+	ERR(open("/dev/pts/new", O_RDWR | O_CREAT, 0600));
+	ERR(unlink(pair_name));
+	ERR(rename(pair_name, "/dev/pts/new"));
+	ERR(chmod(pair_name, 0600));
 	ERR(open("/dev/pts/99", O_RDWR));
 
 	CASE("data");
@@ -81,6 +85,7 @@ int main(void)
 	VAL(write(m, "bytes", 5));
 	usleep(3000);
 	ERR(read(s, nowhere, 5));
+	ERR(tcflush(s, TCIFLUSH));
 
 	CASE("size");
 	struct winsize size = { 7, 7, 7, 7 };

@@ -12,10 +12,10 @@ static siginfo_t wait_for(int signal)
 {
 	sigset_t set;
 	siginfo_t info = { 0 };
-	struct timespec second = { 1, 0 };
+	struct timespec patience = { 0, 200000000 };
 	sigemptyset(&set);
 	sigaddset(&set, signal);
-	VAL(sigtimedwait(&set, &info, &second));
+	VAL(sigtimedwait(&set, &info, &patience));
 	return info;
 }
 

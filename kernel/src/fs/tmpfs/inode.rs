@@ -227,11 +227,6 @@ impl Inode for TmpInode {
         Ok(())
     }
 
-    /// The kernel itself removes the nodes of terminals (devpts), past the names that are cached.
-    fn revalidate(&self, _name: &[u8], child: &Arc<dyn Inode>) -> bool {
-        child.kind() != FileKind::CharDevice || child.metadata().is_ok_and(|m| m.nlink > 0)
-    }
-
     fn unlink(&self, name: &[u8]) -> Result<()> {
         let gone = {
             let _tree = self.shared.tree.lock();
