@@ -61,6 +61,9 @@ impl fmt::Debug for Dentry {
 impl Drop for Dentry {
     /// Lets go of the ancestors one by one: dropping them recursively could overflow a kernel stack.
     fn drop(&mut self) {
+        if self.place.get_mut().unlinked {
+            super::notify::dentry_gone(&self.inode);
+        }
         let mut next = self.place.get_mut().parent.take();
         while let Some(dentry) = next {
             next = match Arc::into_inner(dentry) {
@@ -251,6 +254,16 @@ fn remember(dentry: Arc<Dentry>) {
     }
     // Inodes may go with them: not under the lock.
     drop(dropped);
+}
+
+/// Takes a dentry off the list of recent ones: nothing but its use keeps it then.
+pub(super) fn forget_recent(dentry: &Arc<Dentry>) {
+    let taken = {
+        let mut recent = RECENTLY_USED.lock();
+        let at = recent.iter().position(|d| Arc::ptr_eq(d, dentry));
+        at.and_then(|i| recent.remove(i))
+    };
+    drop(taken);
 }
 
 /// A place in the tree: a name, and the mount through which it was reached.

@@ -7,7 +7,8 @@
 //! kinds of files.
 
 use super::epoll::{Epoll, Watchers};
-use super::inode::{DirSink, FileKind, Inode, Metadata};
+use super::inode::{DirSink, FallocateMode, FileKind, Inode, Metadata};
+use super::notify;
 use super::poll::{PollEvents, PollWatch};
 use super::signal_io::SignalIo;
 use crate::error::{Errno, Result};
@@ -217,6 +218,7 @@ pub struct OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
+        notify::closed(self);
         super::locks::description_dropped(self);
         let watchers = core::mem::take(self.watchers.get_mut());
         if !watchers.is_empty() {
@@ -323,6 +325,38 @@ impl OpenFile {
     /// The offset, held for the length of one transfer, so that two transfers through one description do not interleave.
     pub fn offset(&self) -> SpinGuard<'_, u64> {
         self.offset.lock()
+    }
+
+    /// Reads once, without waiting; who watches the file hears of it.
+    pub fn read(&self, dst: &mut IovDest<'_>, offset: Option<u64>) -> Result<usize> {
+        let n = self.ops.read(self, dst, offset)?;
+        if n > 0 {
+            notify::accessed(self);
+        }
+        Ok(n)
+    }
+
+    /// Writes once, without waiting; who watches the file hears of it.
+    pub fn write(&self, src: &mut IovSource<'_>, offset: Option<u64>) -> Result<usize> {
+        let n = self.ops.write(self, src, offset)?;
+        if n > 0 {
+            notify::modified(self);
+        }
+        Ok(n)
+    }
+
+    /// Lists entries of an open directory from `cookie` on.
+    pub fn list(&self, cookie: u64, sink: DirSink<'_>) -> Result<()> {
+        self.ops.read_dir(self, cookie, sink)?;
+        notify::accessed(self);
+        Ok(())
+    }
+
+    /// Changes the allocation of a range (fallocate(2)).
+    pub fn fallocate(&self, mode: FallocateMode, offset: u64, len: u64) -> Result<()> {
+        self.inode().ok_or(Errno::ENODEV)?.fallocate(mode, offset, len)?;
+        notify::modified(self);
+        Ok(())
     }
 
     /// Whether it has any readiness to wait for: regular files are always ready.

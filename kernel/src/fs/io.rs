@@ -73,9 +73,12 @@ pub fn read(t: &Thread, file: &OpenFile, mut dst: IovDest<'_>, offset: Option<u6
         if !file.nonblocking()
             && let Some(result) = file.ops().read_patiently(t, &mut dst)
         {
+            if matches!(result, Ok(n) if n > 0) {
+                super::notify::accessed(file);
+            }
             return result;
         }
-        return repeat(t, file, PollEvents::READABLE, Direction::Read, || file.ops().read(file, &mut dst, None));
+        return repeat(t, file, PollEvents::READABLE, Direction::Read, || file.read(&mut dst, None));
     }
     repeat(t, file, PollEvents::READABLE, Direction::Read, || read_seekable(file, &mut dst, offset))
 }
@@ -83,16 +86,16 @@ pub fn read(t: &Thread, file: &OpenFile, mut dst: IovDest<'_>, offset: Option<u6
 /// One transfer from a file with an offset, which never blocks.
 pub fn read_seekable(file: &OpenFile, dst: &mut IovDest<'_>, offset: Option<u64>) -> Result<usize> {
     if let Some(at) = offset {
-        return file.ops().read(file, dst, Some(at));
+        return file.read(dst, Some(at));
     }
     if !file.ops().locks_offset() {
         let at = *file.offset();
-        let n = file.ops().read(file, dst, Some(at))?;
+        let n = file.read(dst, Some(at))?;
         *file.offset() = at + n as u64;
         return Ok(n);
     }
     let mut at = file.offset();
-    let n = file.ops().read(file, dst, Some(*at))?;
+    let n = file.read(dst, Some(*at))?;
     *at += n as u64;
     Ok(n)
 }
@@ -120,7 +123,7 @@ pub fn write(t: &Thread, file: &OpenFile, mut src: IovSource<'_>, offset: Option
 fn write_stream(t: &Thread, file: &OpenFile, src: &mut IovSource<'_>) -> Result<usize> {
     let mut done = 0;
     loop {
-        let step = repeat(t, file, PollEvents::WRITABLE, Direction::Write, || file.ops().write(file, src, None));
+        let step = repeat(t, file, PollEvents::WRITABLE, Direction::Write, || file.write(src, None));
         match step {
             Ok(n) => done += n,
             Err(_) if done > 0 => return Ok(done),
@@ -135,16 +138,16 @@ fn write_stream(t: &Thread, file: &OpenFile, src: &mut IovSource<'_>) -> Result<
 /// One transfer to a file with an offset, which never blocks. With O_APPEND the file itself finds its end.
 pub fn write_seekable(file: &OpenFile, src: &mut IovSource<'_>, offset: Option<u64>) -> Result<usize> {
     if let Some(at) = offset {
-        return file.ops().write(file, src, Some(at));
+        return file.write(src, Some(at));
     }
     if !file.ops().locks_offset() {
         let at = *file.offset();
-        let n = file.ops().write(file, src, Some(at))?;
+        let n = file.write(src, Some(at))?;
         *file.offset() = at + n as u64;
         return Ok(n);
     }
     let mut at = file.offset();
-    let n = file.ops().write(file, src, Some(*at))?;
+    let n = file.write(src, Some(*at))?;
     *at += n as u64;
     if n > 0
         && file.flags().contains(OpenFlags::APPEND)

@@ -223,6 +223,10 @@ pub fn unmount(at: &Path, detach: bool) -> Result<()> {
     }
     let old = mount.at.lock().take();
     drop((old, place));
+    let device = mount.fs.device();
+    if !list().iter().any(|m| m.fs.device() == device) {
+        super::notify::unmounted(device);
+    }
     Ok(())
 }
 

@@ -78,7 +78,7 @@ syscalls! {
     69 msgsnd(int, ptr, size, int) => none, Missing, "";
     70 msgrcv(int, ptr, size, int, int) => none, Missing, "";
     71 msgctl(int, int, ptr) => none, Missing, "";
-    72 fcntl(fd, int, hex) => super::descriptor::sys_fcntl, Partial, "no F_SETOWN/F_SETSIG signals, no leases, no F_NOTIFY";
+    72 fcntl(fd, int, hex) => super::descriptor::sys_fcntl, Partial, "no leases, no F_NOTIFY";
     73 flock(fd, int) => super::storage::sys_flock, Full, "";
     74 fsync(fd) => super::storage::sys_fsync, Full, "";
     75 fdatasync(fd) => super::storage::sys_fdatasync, Full, "";
@@ -259,9 +259,9 @@ syscalls! {
     250 keyctl(hex, hex, hex, hex, hex, hex) => none, Missing, "CONFIG_KEYS=n";
     251 ioprio_set(int, int, hex) => super::sched::sys_ioprio_set, Partial, "kept, of no effect";
     252 ioprio_get(int, int) => super::sched::sys_ioprio_get, Full, "";
-    253 inotify_init() => none, Missing, "";
-    254 inotify_add_watch(fd, path, hex) => none, Missing, "";
-    255 inotify_rm_watch(fd, int) => none, Missing, "";
+    253 inotify_init() => super::inotify::sys_inotify_init, Full, "";
+    254 inotify_add_watch(fd, path, hex) => super::inotify::sys_inotify_add_watch, Full, "";
+    255 inotify_rm_watch(fd, int) => super::inotify::sys_inotify_rm_watch, Full, "";
     256 migrate_pages(hex, hex, hex, hex, hex, hex) => none, Missing, "CONFIG_NUMA=n";
     257 openat(fd, path, oflags, mode) => super::open::sys_openat, Full, "";
     258 mkdirat(fd, path, mode) => super::names::sys_mkdirat, Full, "";
@@ -300,7 +300,7 @@ syscalls! {
     291 epoll_create1(hex) => super::epoll::sys_epoll_create1, Full, "";
     292 dup3(fd, fd, hex) => super::descriptor::sys_dup3, Full, "";
     293 pipe2(ptr, hex) => super::descriptor::sys_pipe2, Full, "";
-    294 inotify_init1(hex) => none, Missing, "";
+    294 inotify_init1(hex) => super::inotify::sys_inotify_init1, Full, "";
     295 preadv(fd, ptr, int, int, int) => super::rw::sys_preadv, Full, "";
     296 pwritev(fd, ptr, int, int, int) => super::rw::sys_pwritev, Full, "";
     297 rt_tgsigqueueinfo(int, int, signal, ptr) => super::signal::sys_rt_tgsigqueueinfo, Full, "";

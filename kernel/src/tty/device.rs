@@ -152,11 +152,7 @@ impl Tty {
     /// How many bytes of input there is room for.
     pub fn input_room(&self) -> usize {
         let state = self.state.lock();
-        if self.device.is_transparent() {
-            MAX_PLAIN.saturating_sub(state.plain.len())
-        } else {
-            state.discipline.room()
-        }
+        if self.device.is_transparent() { MAX_PLAIN.saturating_sub(state.plain.len()) } else { state.discipline.room() }
     }
 
     /// Takes input from the device.

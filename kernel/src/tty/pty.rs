@@ -152,10 +152,7 @@ pub(super) fn open_master() -> Result<Arc<dyn FileOps>> {
         index
     };
     let ends = Ends { locked: true, ..Ends::default() };
-    let link = Arc::new(Link {
-        ends: SpinLock::new(Rank::Pipe, ends),
-        master_queue: Arc::new(WaitQueue::new()),
-    });
+    let link = Arc::new(Link { ends: SpinLock::new(Rank::Pipe, ends), master_queue: Arc::new(WaitQueue::new()) });
     let number = DeviceNumber::new(devpts::SLAVE_MAJOR, index);
     // Nobody has said how large it is.
     let tty = Tty::new(&format!("pts/{index}"), number, (0, 0), Box::new(Slave(link.clone())));
@@ -268,7 +265,11 @@ impl FileOps for Master {
                 (Some(core::mem::take(&mut ends.news)), Vec::new())
             } else if ends.output.is_empty() {
                 let closed = ends.slave_closed;
-                return Err(if closed { Errno::EIO.because("no slave is open any more") } else { Errno::EAGAIN.into() });
+                return Err(if closed {
+                    Errno::EIO.because("no slave is open any more")
+                } else {
+                    Errno::EAGAIN.into()
+                });
             } else {
                 let header = ends.packets.then_some(abi::TIOCPKT_DATA as u8);
                 let n = ends.output.len().min(dst.remaining() - usize::from(header.is_some()));

@@ -5,7 +5,7 @@ use crate::error::{Errno, Result};
 use crate::fs::fd_table::NR_OPEN;
 use crate::fs::inode::Inode;
 use crate::fs::pseudo::{FixedDir, Identity, PseudoDir, PseudoFile};
-use crate::fs::{devpts, pipe, procfs};
+use crate::fs::{devpts, notify, pipe, procfs};
 use crate::host;
 use crate::sync::Once;
 use crate::task::PID_MAX;
@@ -33,6 +33,21 @@ fn kept(initial: u64) -> Arc<dyn Inode> {
         Identity::new(device(), 0o644),
         move |out| {
             out.extend_from_slice(format!("{}\n", shown.load(Ordering::Relaxed)).as_bytes());
+            Ok(())
+        },
+        move |bytes| {
+            value.store(parse(bytes)?, Ordering::Relaxed);
+            Ok(())
+        },
+    )
+}
+
+/// A number that is asked for when it matters.
+fn limit(value: &'static AtomicU64) -> Arc<dyn Inode> {
+    PseudoFile::writable(
+        Identity::new(device(), 0o644),
+        move |out| {
+            out.extend_from_slice(format!("{}\n", value.load(Ordering::Relaxed)).as_bytes());
             Ok(())
         },
         move |bytes| {
@@ -150,9 +165,13 @@ pub(super) fn directory() -> Arc<dyn Inode> {
         .with("hostname", hostname())
         .with("random", subdirectory(fixed(RANDOM)))
         .with("pty", subdirectory(fixed(PTY)));
+    let inotify = FixedDir::default()
+        .with("max_queued_events", limit(&notify::MAX_QUEUED_EVENTS))
+        .with("max_user_instances", limit(&notify::MAX_USER_INSTANCES))
+        .with("max_user_watches", limit(&notify::MAX_USER_WATCHES));
     procfs::directory(
         FixedDir::default()
-            .with("fs", subdirectory(fixed(FS)))
+            .with("fs", subdirectory(fixed(FS).with("inotify", subdirectory(inotify))))
             .with("kernel", subdirectory(kernel))
             .with("net", subdirectory(net))
             .with("vm", subdirectory(fixed(VM))),
