@@ -316,10 +316,15 @@ pub(super) fn unmounted(device: DeviceNumber) {
     if nobody_listens() {
         return;
     }
-    let ids: Vec<InodeId> = TABLE.lock().watches.keys().filter(|id| id.dev == device).copied().collect();
-    for id in ids {
-        tell(id, &Event::of(Mask::UNMOUNT), false);
-        end_all(watches_of(id));
+    let lists: Vec<Vec<Arc<Watch>>> = {
+        let table = TABLE.lock();
+        table.watches.iter().filter(|(id, _)| id.dev == device).map(|(_, list)| list.clone()).collect()
+    };
+    for list in lists {
+        if let Some(first) = list.first() {
+            tell_inode(&first.inode, Mask::UNMOUNT);
+        }
+        end_all(list);
     }
 }
 

@@ -87,8 +87,8 @@ impl Actor {
                         }
                         other => other?,
                     };
-                    // The maker may write whatever the new file's mode says.
-                    return self.open_inode(path, flags);
+                    // The maker may write whatever the new file's mode says. There is nothing to cut.
+                    return self.open_inode(path, flags & !OpenFlags::TRUNC);
                 }
             }
         }

@@ -161,7 +161,7 @@ syscalls! {
     152 munlockall() => super::memory::sys_munlockall, Full, "";
     153 vhangup() => super::misc::sys_vhangup, Full, "";
     154 modify_ldt(hex, hex, hex, hex, hex, hex) => none, Missing, "CONFIG_MODIFY_LDT_SYSCALL=n";
-    155 pivot_root(path, path) => none, Missing, "";
+    155 pivot_root(path, path) => super::mount::sys_pivot_root, Full, "";
     156 _sysctl(hex, hex, hex, hex, hex, hex) => none, Missing, "gone since Linux 5.5";
     157 prctl(int, hex, hex, hex, hex) => super::prctl::sys_prctl, Partial, "see docs/limits.md for the options";
     158 arch_prctl(hex, ptr) => super::prctl::sys_arch_prctl, Partial, "FS, GS and cpuid; no XSAVE permissions";
@@ -171,7 +171,7 @@ syscalls! {
     162 sync() => super::storage::sys_sync, Full, "";
     163 acct(path) => none, Missing, "CONFIG_BSD_PROCESS_ACCT=n";
     164 settimeofday(ptr, ptr) => super::time::sys_settimeofday, Full, "";
-    165 mount(path, path, path, hex, ptr) => super::mount::sys_mount, Partial, "tmpfs, proc, sysfs, devtmpfs, bind, remount; no MS_MOVE, no propagation";
+    165 mount(path, path, path, hex, ptr) => super::mount::sys_mount, Partial, "tmpfs, proc, sysfs, devtmpfs, devpts, hostfs, bind, move, remount; no propagation";
     166 umount2(path, int) => super::mount::sys_umount2, Partial, "no MNT_EXPIRE";
     167 swapon(path, int) => none, Missing, "";
     168 swapoff(path) => none, Missing, "";
@@ -356,7 +356,7 @@ syscalls! {
     435 clone3(ptr, size) => super::process::sys_clone3, Partial, "no namespaces, no cgroups";
     436 close_range(fd, fd, hex) => super::open::sys_close_range, Full, "";
     437 openat2(fd, path, ptr, size) => super::open::sys_openat2, Full, "";
-    438 pidfd_getfd(fd, int, hex) => none, Missing, "";
+    438 pidfd_getfd(fd, fd, hex) => super::process::sys_pidfd_getfd, Full, "";
     439 faccessat2(fd, path, int, hex) => super::stat::sys_faccessat2, Full, "";
     440 process_madvise(hex, hex, hex, hex, hex, hex) => none, Missing, "";
     441 epoll_pwait2(fd, ptr, int, timespec, ptr, size) => super::epoll::sys_epoll_pwait2, Full, "";

@@ -90,6 +90,11 @@ int main(void)
 	events("through a descriptor");
 	put("d/new", "text");
 	events("a new file");
+	fd = NEED(open("d/cut", O_WRONLY | O_CREAT | O_TRUNC, 0644));
+	events("made with O_TRUNC");
+	close(fd);
+	NEED(unlink("d/cut"));
+	events("and removed");
 	close(NEED(open("d/new", O_RDONLY)));
 	close(NEED(open("d/new", O_WRONLY | O_TRUNC)));
 	events("O_TRUNC");
