@@ -262,15 +262,9 @@ pub(super) fn removed(dir: &Dentry, name: &[u8], victim: Arc<Dentry>) {
     if victim.inode().kind() != FileKind::Directory {
         tell_inode(victim.inode(), Mask::ATTRIB);
     }
-    let_go(victim);
+    // If nobody has it open, it reports its end here, before its directory hears of it.
+    drop(victim);
     tell_directory(dir, name, mask, 0);
-}
-
-/// Lets go of a dentry whose name is gone, so that it reports its end at once if nobody has it open.
-fn let_go(victim: Arc<Dentry>) {
-    if !watches_of(victim.inode().id()).is_empty() {
-        super::dentry::forget_recent(&victim);
-    }
 }
 
 /// A name was moved (rename(2)); `replaced` is what had the new one.
@@ -286,9 +280,7 @@ pub(super) fn moved(from: (&Dentry, &[u8]), to: (&Dentry, &[u8]), moved: &Dentry
         tell_inode(target.inode(), Mask::ATTRIB);
     }
     tell_inode(moved.inode(), Mask::MOVE_SELF);
-    if let Some(target) = replaced {
-        let_go(target);
-    }
+    drop(replaced);
 }
 
 /// The last reference to an unlinked dentry is going: the inode ends with it if it has no other name.
