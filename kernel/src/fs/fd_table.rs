@@ -114,6 +114,12 @@ impl FdTable {
         Ok(Fd(i as i32))
     }
 
+    /// EMFILE if no number below `limit` is free.
+    pub fn check_room(&self, limit: u64) -> Result<()> {
+        let free = self.inner.lock().find_free(0);
+        if free as u64 >= limit.min(NR_OPEN) { Err(Errno::EMFILE.into()) } else { Ok(()) }
+    }
+
     /// Gives `file` the lowest free number.
     pub fn add(&self, file: Arc<OpenFile>, cloexec: bool, limit: u64) -> Result<Fd> {
         self.add_from(file, cloexec, 0, limit)

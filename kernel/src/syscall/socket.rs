@@ -93,7 +93,10 @@ pub fn sys_accept(t: &Thread, fd: Fd, addr: usize, len: UserPtr<i32>) -> Result<
 /// accept4(2).
 pub fn sys_accept4(t: &Thread, fd: Fd, addr: usize, len: UserPtr<i32>, flags: u32) -> Result<usize> {
     let flags = flags_from(flags)?;
-    let file = socket_file(t, fd)?;
+    let file = t.files().get(fd)?;
+    // Without a number for it, the connection stays in the backlog.
+    super::at::check_room(t)?;
+    SocketFile::of(&file)?;
     let (ops, peer) = transfer::accept(t, &file)?;
     let accepted = SocketFile::accepted(ops, SocketFile::of(&file)?, flags);
     if addr != 0 {
