@@ -43,7 +43,8 @@ pub use queue::{Queue, Rejected};
 pub use restart::RestartBlock;
 pub(crate) use send::{ask_to_end, discard_ignored, has_timer_signal, resolve_restart};
 pub use send::{
-    check_permission, ignores, raise_sigpipe, send_to_group, send_to_process, send_to_thread, set_blocked, wait_for,
+    check_permission, ignores, raise, raise_sigpipe, send_to_group, send_to_process, send_to_thread, set_blocked,
+    wait_for,
 };
 pub use signalfd::{SignalFd, SignalfdSiginfo};
 pub use state::{ProcessSignals, ThreadSignals};

@@ -5,9 +5,9 @@ use crate::error::{Errno, Result};
 use crate::fs::attributes::NewTime;
 use crate::fs::inode::{FileKind, SetAttributes, Timestamp};
 use crate::fs::lookup::Resolve;
-use crate::fs::{Actor, Path};
+use crate::fs::{Actor, Path, io};
 use crate::mm::UserPtr;
-use crate::task::{Fd, Gid, Resource, Thread, Uid};
+use crate::task::{Fd, Gid, Thread, Uid};
 
 type Name = UserPtr<u8>;
 
@@ -148,26 +148,24 @@ pub fn sys_utime(t: &Thread, name: Name, times: UserPtr<[i64; 2]>) -> Result<usi
     Ok(0)
 }
 
-fn new_size(t: &Thread, size: i64) -> Result<u64> {
-    let size = u64::try_from(size).map_err(|_| Errno::EINVAL.because("a negative size"))?;
-    if size > t.process().rlimits().get(Resource::FileSize).rlim_cur {
-        return Err(Errno::EFBIG.because("RLIMIT_FSIZE"));
-    }
-    Ok(size)
+fn new_size(size: i64) -> Result<u64> {
+    u64::try_from(size).map_err(|_| Errno::EINVAL.because("a negative size"))
 }
 
 /// truncate(2).
 pub fn sys_truncate(t: &Thread, name: Name, size: i64) -> Result<usize> {
-    let size = new_size(t, size)?;
+    let size = new_size(size)?;
     let actor = Actor::of(t);
     let path = NameAt::read(t, Fd::CWD, name)?.resolve(&actor, Resolve::empty())?;
     actor.truncate(&path, size)?;
     Ok(0)
 }
 
+    actor.check_truncate(&path)?;
+    io::check_growth(t, &**path.inode(), size)?;
 /// ftruncate(2).
 pub fn sys_ftruncate(t: &Thread, fd: Fd, size: i64) -> Result<usize> {
-    let size = new_size(t, size)?;
+    let size = new_size(size)?;
     let file = at::file(t, fd)?;
     let inode = file.inode().filter(|i| i.kind() == FileKind::Regular);
     let Some(inode) = inode.filter(|_| file.flags().writable()) else {
@@ -177,6 +175,7 @@ pub fn sys_ftruncate(t: &Thread, fd: Fd, size: i64) -> Result<usize> {
     Ok(0)
 }
 
+    io::check_growth(t, &**inode, size)?;
 /// umask(2).
 pub fn sys_umask(t: &Thread, mask: u32) -> Result<usize> {
     Ok(t.fs().set_umask(mask) as usize)
