@@ -96,6 +96,10 @@ pub fn sys_utimensat(t: &Thread, dir: Fd, name: Name, times: UserPtr<[[i64; 2]; 
             [new_time(a)?, new_time(m)?]
         }
     };
+    if [atime, mtime] == [NewTime::Omit; 2] {
+        // Nothing to do, so nothing is looked at.
+        return Ok(0);
+    }
     let actor = Actor::of(t);
     let path = if name.is_null() && dir != Fd::CWD {
         if flags != 0 {
@@ -157,12 +161,12 @@ pub fn sys_truncate(t: &Thread, name: Name, size: i64) -> Result<usize> {
     let size = new_size(size)?;
     let actor = Actor::of(t);
     let path = NameAt::read(t, Fd::CWD, name)?.resolve(&actor, Resolve::empty())?;
+    actor.check_truncate(&path)?;
+    io::check_growth(t, &**path.inode(), size)?;
     actor.truncate(&path, size)?;
     Ok(0)
 }
 
-    actor.check_truncate(&path)?;
-    io::check_growth(t, &**path.inode(), size)?;
 /// ftruncate(2).
 pub fn sys_ftruncate(t: &Thread, fd: Fd, size: i64) -> Result<usize> {
     let size = new_size(size)?;
@@ -171,11 +175,11 @@ pub fn sys_ftruncate(t: &Thread, fd: Fd, size: i64) -> Result<usize> {
     let Some(inode) = inode.filter(|_| file.flags().writable()) else {
         return Err(Errno::EINVAL.because("not a regular file that is open for writing"));
     };
+    io::check_growth(t, &**inode, size)?;
     inode.set_attributes(&SetAttributes { size: Some(size), ..SetAttributes::default() })?;
     Ok(0)
 }
 
-    io::check_growth(t, &**inode, size)?;
 /// umask(2).
 pub fn sys_umask(t: &Thread, mask: u32) -> Result<usize> {
     Ok(t.fs().set_umask(mask) as usize)
