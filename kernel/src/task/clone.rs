@@ -9,7 +9,7 @@ use super::ids::{Fd, Pid, Tid};
 use super::process::Process;
 use super::table;
 use super::thread::{Completion, Thread, ThreadParts};
-use crate::abi::general as c;
+use crate::abi::{USER_ADDRESS_END, general as c};
 use crate::arch;
 use crate::error::{Errno, Result};
 use crate::mm::{Mm, UserPtr, residency};
@@ -101,6 +101,9 @@ impl CloneRequest {
         }
         if f.intersects(F::NAMESPACES) {
             return wrong("there are no namespaces (CONFIG_NAMESPACES=n)");
+        }
+        if f.contains(F::SETTLS) && self.tls >= USER_ADDRESS_END as u64 {
+            return Err(Errno::EPERM.because("the thread pointer is no user address"));
         }
         if f.contains(F::INTO_CGROUP) {
             return Err(Errno::EOPNOTSUPP.because("there are no cgroups"));
