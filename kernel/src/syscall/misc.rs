@@ -4,6 +4,7 @@ use super::process::process_named;
 use crate::abi::general as c;
 use crate::abi::system::new_utsname;
 use crate::error::{Errno, Result};
+use crate::fs::fd_table::NR_OPEN;
 use crate::host;
 use crate::klog;
 use crate::mm::{UserPtr, UserSlice};
@@ -120,6 +121,9 @@ pub fn sys_prlimit64(
             }
             limits.set_by_number(resource, w);
         }
+            if resource == Resource::OpenFiles as usize && w.rlim_max > NR_OPEN {
+                return Err(Errno::EPERM.because("beyond /proc/sys/fs/nr_open"));
+            }
         Ok(before)
     })?;
     if wanted.is_some() && resource == Resource::Cpu as usize {
