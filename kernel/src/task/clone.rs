@@ -263,6 +263,7 @@ fn new_process(t: &Thread, request: &CloneRequest, pid: Pid) -> Arc<Process> {
     );
     process.set_exe(mine.exe());
     process.set_dumpable(mine.dumpable());
+    process.set_membarriers(mine.membarriers());
     process.timers.watch_cpu_limit();
     process
 }
