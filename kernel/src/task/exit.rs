@@ -36,12 +36,7 @@ pub fn end_if_asked(t: &Thread) {
 /// All that a thread does at its end, while it is still a thread.
 fn finish(t: &Thread) {
     let process = t.process();
-    futex::exit_robust_list(t);
-    let clear = t.clear_child_tid.swap(0, Ordering::Relaxed);
-    if clear != 0 && UserPtr::<i32>::new(clear).write(0).is_ok() {
-        // A word that is not there has no waiters.
-        let _ = futex::wake_after_exit(t, clear);
-    }
+    leave_memory(t);
     let mm = t.set_mm(Mm::new());
     // A parent that waits in vfork(2) may use the memory again from here on.
     t.release_vfork_parent();
@@ -69,6 +64,29 @@ fn finish(t: &Thread) {
     } else {
         process.milestones.wake(PollEvents::all());
     }
+}
+
+/// What a thread does for others before it leaves its memory, by its end or by execve(2): robust futexes that it holds are
+/// marked, and the clear-on-exit word is cleared and its waiter woken.
+pub(crate) fn leave_memory(t: &Thread) {
+    futex::exit_robust_list(t);
+    let clear = t.clear_child_tid.swap(0, Ordering::Relaxed);
+    if clear != 0 && UserPtr::<i32>::new(clear).write(0).is_ok() {
+        // A word that is not there has no waiters.
+        let _ = futex::wake_after_exit(t, clear);
+    }
+}
+
+/// Whether [`leave_memory`] would change anything: the robust list is not empty, or others who use the memory may wait for
+/// the clear-on-exit word. The memory must be resident.
+pub(crate) fn owes_memory(t: &Thread) -> bool {
+    let head = t.robust_list.load(Ordering::Relaxed);
+    // The list's first entry, the futexes' offset, the entry that is being changed: a list that cannot be read is empty.
+    let list = if head == 0 { Ok([0; 3]) } else { UserPtr::<[usize; 3]>::new(head).read() };
+    let holds = list.is_ok_and(|[first, _, pending]| (head != 0 && first & !1 != head) || pending & !1 != 0);
+    // This slot holds one count and the look another.
+    let shared = Arc::strong_count(&t.mm()) > 2;
+    holds || (shared && t.clear_child_tid.load(Ordering::Relaxed) != 0)
 }
 
 fn end_process(process: &Arc<Process>, status: ExitStatus) {
