@@ -106,7 +106,7 @@ fn end_process(process: &Arc<Process>, status: ExitStatus) {
                 SigInfo::from_sender(death, signal::SI_USER, process.pid(), Uid(0)),
             );
         }
-        hang_up_if_orphaned(child);
+        hang_up_if_orphaned(child, process, None);
     }
     for zombie in children.iter().filter(|c| c.exited().is_some()) {
         match &reaper {
@@ -114,7 +114,9 @@ fn end_process(process: &Arc<Process>, status: ExitStatus) {
             None => drop(table::release(zombie)),
         }
     }
-    hang_up_if_orphaned(process);
+    if let Some(parent) = process.parent() {
+        hang_up_if_orphaned(process, &parent, Some(process));
+    }
     process.exit_event.wake(PollEvents::READABLE);
     if process.pid() == INIT {
         crate::host::stop(match status {
@@ -125,10 +127,13 @@ fn end_process(process: &Arc<Process>, status: ExitStatus) {
     notify_parent_of_end(process);
 }
 
-/// SIGHUP and SIGCONT for a process group that has a stopped member and nobody left to continue it (POSIX, _exit).
-fn hang_up_if_orphaned(process: &Arc<Process>) {
-    let group = process.group();
-    if table::has_stopped_member(group) && table::is_orphaned_group(group, Some(process)) {
+/// SIGHUP and SIGCONT for the group of `member` if it has a stopped member and nobody is left who could continue it now
+/// that `member` has lost `parent`, or ends itself (`ending`) (POSIX, _exit). A parent in another session, or in the
+/// group itself, could not have continued it either: then nothing has changed.
+fn hang_up_if_orphaned(member: &Process, parent: &Process, ending: Option<&Process>) {
+    let group = member.group();
+    let kept_it = parent.group() != group && parent.session() == member.session();
+    if kept_it && table::has_stopped_member(group) && table::is_orphaned_group(group, ending) {
         signal::send_to_group(group, Signal::HUP);
         signal::send_to_group(group, Signal::CONT);
     }
