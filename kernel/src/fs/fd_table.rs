@@ -114,10 +114,12 @@ impl FdTable {
         Ok(Fd(i as i32))
     }
 
-    /// EMFILE if no number below `limit` is free.
+    /// EMFILE if [`FdTable::add`] would find no number now: for calls that must not begin what they cannot finish.
     pub fn check_room(&self, limit: u64) -> Result<()> {
-        let free = self.inner.lock().find_free(0);
-        if free as u64 >= limit.min(NR_OPEN) { Err(Errno::EMFILE.into()) } else { Ok(()) }
+        match self.inner.lock().find_free(0) as u64 >= limit.min(NR_OPEN) {
+            true => Err(Errno::EMFILE.into()),
+            false => Ok(()),
+        }
     }
 
     /// Gives `file` the lowest free number.

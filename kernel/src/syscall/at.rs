@@ -84,11 +84,6 @@ pub(super) fn open_limit(t: &Thread) -> u64 {
     t.process().rlimits().get(Resource::OpenFiles).rlim_cur
 }
 
-/// EMFILE if no number is free: for calls that must not have done anything then.
-pub(super) fn check_room(t: &Thread) -> Result<()> {
-    t.files().check_room(open_limit(t))
-}
-
 /// Gives a description a number.
 pub(crate) fn install(t: &Thread, file: Arc<OpenFile>, cloexec: bool) -> Result<usize> {
     Ok(t.files().add(file, cloexec, open_limit(t))?.0 as usize)
