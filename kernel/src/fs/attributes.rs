@@ -94,15 +94,20 @@ impl Actor {
         path.change(&change)
     }
 
-    /// Changes the size of a named file (truncate(2)).
-    pub fn truncate(&self, path: &Path, size: u64) -> Result<()> {
+    /// Whether the size of a named file may be changed: its kind, its permissions and its mount.
+    pub fn check_truncate(&self, path: &Path) -> Result<()> {
         match path.inode().kind() {
             FileKind::Directory => return Err(Errno::EISDIR.into()),
             FileKind::Regular => {}
             _ => return Err(Errno::EINVAL.because("only regular files are truncated")),
         }
         permission::check(&**path.inode(), Access::WRITE, &self.who)?;
-        path.mount().check_writable()?;
+        path.mount().check_writable()
+    }
+
+    /// Changes the size of a named file (truncate(2)).
+    pub fn truncate(&self, path: &Path, size: u64) -> Result<()> {
+        self.check_truncate(path)?;
         path.change(&SetAttributes { size: Some(size), ..SetAttributes::default() })
     }
 }

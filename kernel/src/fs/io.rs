@@ -5,10 +5,12 @@
 //! some bytes moved ends the call with their number.
 
 use super::file::{Direction, OpenFile, OpenFlags};
+use super::inode::Inode;
 use super::poll::{PollEvents, PollWatch};
-use crate::error::{Errno, Result};
+use crate::error::{Errno, Error, Result};
 use crate::mm::{IovDest, IovSource};
 use crate::sched;
+use crate::signal::Signal;
 use crate::task::{Resource, Thread};
 use crate::time::{self, Instant};
 
@@ -170,7 +172,7 @@ pub fn write_seekable(file: &OpenFile, src: &mut IovSource<'_>, offset: Option<u
     Ok(n)
 }
 
-/// Cuts a write to a regular file at RLIMIT_FSIZE (setrlimit(2)). EFBIG if nothing of it fits.
+/// Cuts a write to a regular file at RLIMIT_FSIZE (setrlimit(2)). EFBIG and SIGXFSZ if nothing of it fits.
 fn limit_size(t: &Thread, file: &OpenFile, src: &mut IovSource<'_>, offset: Option<u64>) -> Result<()> {
     let limit = t.process().rlimits().get(Resource::FileSize).rlim_cur;
     if limit == crate::task::INFINITY || src.is_empty() {
@@ -183,10 +185,22 @@ fn limit_size(t: &Thread, file: &OpenFile, src: &mut IovSource<'_>, offset: Opti
         offset.unwrap_or_else(|| *file.offset())
     };
     match limit.checked_sub(at) {
-        None | Some(0) => Err(Errno::EFBIG.because("RLIMIT_FSIZE")),
+        None | Some(0) => Err(size_limit_reached(t)),
         Some(room) => {
             src.truncate(usize::try_from(room).unwrap_or(usize::MAX));
             Ok(())
         }
     }
+}
+
+/// Whether a regular file may grow to `size` bytes under RLIMIT_FSIZE; one that is larger already may shrink to it. EFBIG
+/// and SIGXFSZ if not.
+pub fn check_growth(t: &Thread, inode: &dyn Inode, size: u64) -> Result<()> {
+    let limit = t.process().rlimits().get(Resource::FileSize).rlim_cur;
+    if size > limit && inode.metadata()?.size < size { Err(size_limit_reached(t)) } else { Ok(()) }
+}
+
+fn size_limit_reached(t: &Thread) -> Error {
+    crate::signal::raise(t, Signal::XFSZ);
+    Errno::EFBIG.because("RLIMIT_FSIZE")
 }

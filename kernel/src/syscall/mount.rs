@@ -46,7 +46,7 @@ fn place(t: &Thread, name: UserPtr<u8>, how: Resolve) -> Result<Path> {
 /// A size as tmpfs options spell it: bytes, or with k, m, g; or a percentage of the guest's memory (tmpfs(5)).
 fn parse_size(text: &str, memory: u64) -> Option<u64> {
     if let Some(percent) = text.strip_suffix('%') {
-        return Some(memory / 100 * percent.parse::<u64>().ok()?);
+        return (memory / 100).checked_mul(percent.parse().ok()?);
     }
     let (digits, shift) = match text.as_bytes().last()? {
         b'k' | b'K' => (&text[..text.len() - 1], 10),
@@ -180,6 +180,7 @@ mod tests {
         assert_eq!(parse_size("4096", 0), Some(4096));
         assert_eq!(parse_size("10m", 0), Some(10 << 20));
         assert_eq!(parse_size("50%", 1000), Some(500));
+        assert_eq!(parse_size("18446744073709551615%", 1000), None);
         assert_eq!(parse_size("", 0), None);
         assert_eq!(parse_size("99999999999g", 0), None);
     }

@@ -292,12 +292,14 @@ pub fn sys_set_tid_address(t: &Thread, at: usize) -> Result<usize> {
     Ok(t.tid().0 as usize)
 }
 
-/// The process that a call names: 0 is the caller's. ESRCH if there is none.
+/// The process that a call names, by its own number or that of one of its threads: 0 is the caller's. ESRCH if there is
+/// none.
 pub fn process_named(t: &Thread, pid: Pid) -> Result<Arc<Process>> {
     if pid.0 == 0 {
         return Ok(t.process().clone());
     }
-    task::find_process(pid).ok_or_else(|| Errno::ESRCH.into())
+    let by_thread = || task::find_thread(Tid(pid.0)).map(|o| o.process().clone());
+    task::find_process(pid).or_else(by_thread).ok_or_else(|| Errno::ESRCH.into())
 }
 
 /// The thread that a call names: 0 is the caller. ESRCH if there is none.
@@ -314,6 +316,9 @@ pub fn sys_setpgid(t: &Thread, pid: Pid, group: Pid) -> Result<usize> {
         return Err(Errno::EINVAL.because("a negative process group"));
     }
     let target = process_named(t, pid)?;
+    if pid.0 != 0 && target.pid() != pid {
+        return Err(Errno::EINVAL.because("not the number of a process"));
+    }
     let group = if group.0 == 0 { target.pid() } else { group };
     task::set_process_group(t.process(), &target, group)?;
     Ok(0)

@@ -13,6 +13,7 @@ use crate::fs::io;
 use crate::fs::pipe::Pipe;
 use crate::fs::poll::PollEvents;
 use crate::mm::{IovDest, IovSource, UserPtr};
+use crate::sched;
 use crate::task::{Fd, Thread};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -104,6 +105,7 @@ fn file_to_file(
         if written < read || read == 0 {
             break;
         }
+        sched::breathe();
     }
     Ok(done)
 }

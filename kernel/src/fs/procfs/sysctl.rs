@@ -9,7 +9,7 @@ use crate::fs::{devpts, mqueue, notify, pipe, procfs};
 use crate::host;
 use crate::ipc::sysv::{messages, segments, semaphores};
 use crate::sync::Once;
-use crate::task::PID_MAX;
+use crate::task::{PID_MAX, threads_max};
 use crate::utsname;
 use alloc::format;
 use alloc::string::String;
@@ -110,7 +110,7 @@ const KERNEL: Entries = &[
     ("osrelease", || format!("{}\n", utsname::RELEASE)),
     ("version", || format!("{}\n", utsname::VERSION)),
     ("pid_max", || format!("{PID_MAX}\n")),
-    ("threads-max", || format!("{PID_MAX}\n")),
+    ("threads-max", || format!("{}\n", threads_max())),
     ("ngroups_max", || "65536\n".into()),
     ("cap_last_cap", || format!("{}\n", crate::task::ALL_CAPABILITIES.count_ones() - 1)),
     ("overflowuid", || "65534\n".into()),
