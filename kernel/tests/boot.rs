@@ -156,9 +156,7 @@ fn a_crash_is_reported_with_registers_mappings_code_and_stack() {
             char *p;
             switch (how) {
             case 0:
-                __asm__ volatile("mov $0x1111222233334444, %%r13
- mov $0x10, %%eax
- movb $1, (%%rax)" ::: "rax", "r13");
+                __asm__ volatile("mov $0x1111222233334444, %%r13; mov $0x10, %%eax; movb $1, (%%rax)" ::: "rax", "r13");
                 break;
             case 1: return 1 / zero;
             case 2: __asm__ volatile("ud2");

@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(unlink(b"one", &user(4002)).unwrap_err().errno(), Errno::EPERM);
         unlink(b"one", &who).unwrap();
         assert!(find(b"one").is_none());
-        assert_eq!(q.metadata().unwrap().nlink, 0);
+        assert_eq!(Inode::metadata(&*q).unwrap().nlink, 0);
         assert_eq!(unlink(b"one", &who).unwrap_err().errno(), Errno::ENOENT);
     }
 
