@@ -1,7 +1,7 @@
 //! `siginfo_t`: what comes with a signal (sigaction(2)).
 
 use super::number::Signal;
-use crate::task::{Pid, Uid};
+use crate::task::{Fd, Pid, Uid};
 
 /// `si_code` of kill(2).
 pub const SI_USER: i32 = 0;
@@ -89,6 +89,14 @@ impl SigInfo {
         let mut info = Self::new(signal, SI_TIMER);
         info.fields[0] = id as u32 as u64 | (overrun as u32 as u64) << 32;
         info.fields[1] = value;
+        info
+    }
+
+    /// Readiness of a descriptor (F_SETSIG): `si_band` is its events.
+    pub const fn poll(signal: Signal, code: i32, band: u32, fd: Fd) -> Self {
+        let mut info = Self::new(signal, code);
+        info.fields[0] = band as u64;
+        info.fields[1] = fd.0 as u32 as u64;
         info
     }
 

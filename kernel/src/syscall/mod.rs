@@ -12,6 +12,7 @@ pub mod epoll;
 pub mod event_fd;
 pub mod exec;
 pub mod futex;
+pub mod inotify;
 pub mod memory;
 pub mod message;
 pub mod misc;

@@ -78,7 +78,7 @@ syscalls! {
     69 msgsnd(int, ptr, size, hex) => super::msg::sys_msgsnd, Full, "";
     70 msgrcv(int, ptr, size, int, hex) => super::msg::sys_msgrcv, Full, "";
     71 msgctl(int, int, ptr) => super::msg::sys_msgctl, Full, "";
-    72 fcntl(fd, int, hex) => super::descriptor::sys_fcntl, Partial, "no F_SETOWN/F_SETSIG signals, no leases, no F_NOTIFY";
+    72 fcntl(fd, int, hex) => super::descriptor::sys_fcntl, Partial, "no leases, no F_NOTIFY";
     73 flock(fd, int) => super::storage::sys_flock, Full, "";
     74 fsync(fd) => super::storage::sys_fsync, Full, "";
     75 fdatasync(fd) => super::storage::sys_fdatasync, Full, "";
@@ -161,7 +161,7 @@ syscalls! {
     152 munlockall() => super::memory::sys_munlockall, Full, "";
     153 vhangup() => super::misc::sys_vhangup, Full, "";
     154 modify_ldt(hex, hex, hex, hex, hex, hex) => none, Missing, "CONFIG_MODIFY_LDT_SYSCALL=n";
-    155 pivot_root(path, path) => none, Missing, "";
+    155 pivot_root(path, path) => super::mount::sys_pivot_root, Full, "";
     156 _sysctl(hex, hex, hex, hex, hex, hex) => none, Missing, "gone since Linux 5.5";
     157 prctl(int, hex, hex, hex, hex) => super::prctl::sys_prctl, Partial, "see docs/limits.md for the options";
     158 arch_prctl(hex, ptr) => super::prctl::sys_arch_prctl, Partial, "FS, GS and cpuid; no XSAVE permissions";
@@ -171,7 +171,7 @@ syscalls! {
     162 sync() => super::storage::sys_sync, Full, "";
     163 acct(path) => none, Missing, "CONFIG_BSD_PROCESS_ACCT=n";
     164 settimeofday(ptr, ptr) => super::time::sys_settimeofday, Full, "";
-    165 mount(path, path, path, hex, ptr) => super::mount::sys_mount, Partial, "tmpfs, proc, sysfs, devtmpfs, bind, remount; no MS_MOVE, no propagation";
+    165 mount(path, path, path, hex, ptr) => super::mount::sys_mount, Partial, "tmpfs, proc, sysfs, devtmpfs, devpts, hostfs, bind, move, remount; no propagation";
     166 umount2(path, int) => super::mount::sys_umount2, Partial, "no MNT_EXPIRE";
     167 swapon(path, int) => none, Missing, "";
     168 swapoff(path) => none, Missing, "";
@@ -259,9 +259,9 @@ syscalls! {
     250 keyctl(hex, hex, hex, hex, hex, hex) => none, Missing, "CONFIG_KEYS=n";
     251 ioprio_set(int, int, hex) => super::sched::sys_ioprio_set, Partial, "kept, of no effect";
     252 ioprio_get(int, int) => super::sched::sys_ioprio_get, Full, "";
-    253 inotify_init() => none, Missing, "";
-    254 inotify_add_watch(fd, path, hex) => none, Missing, "";
-    255 inotify_rm_watch(fd, int) => none, Missing, "";
+    253 inotify_init() => super::inotify::sys_inotify_init, Full, "";
+    254 inotify_add_watch(fd, path, hex) => super::inotify::sys_inotify_add_watch, Full, "";
+    255 inotify_rm_watch(fd, int) => super::inotify::sys_inotify_rm_watch, Full, "";
     256 migrate_pages(hex, hex, hex, hex, hex, hex) => none, Missing, "CONFIG_NUMA=n";
     257 openat(fd, path, oflags, mode) => super::open::sys_openat, Full, "";
     258 mkdirat(fd, path, mode) => super::names::sys_mkdirat, Full, "";
@@ -300,7 +300,7 @@ syscalls! {
     291 epoll_create1(hex) => super::epoll::sys_epoll_create1, Full, "";
     292 dup3(fd, fd, hex) => super::descriptor::sys_dup3, Full, "";
     293 pipe2(ptr, hex) => super::descriptor::sys_pipe2, Full, "";
-    294 inotify_init1(hex) => none, Missing, "";
+    294 inotify_init1(hex) => super::inotify::sys_inotify_init1, Full, "";
     295 preadv(fd, ptr, int, int, int) => super::rw::sys_preadv, Full, "";
     296 pwritev(fd, ptr, int, int, int) => super::rw::sys_pwritev, Full, "";
     297 rt_tgsigqueueinfo(int, int, signal, ptr) => super::signal::sys_rt_tgsigqueueinfo, Full, "";
@@ -356,7 +356,7 @@ syscalls! {
     435 clone3(ptr, size) => super::process::sys_clone3, Partial, "no namespaces, no cgroups";
     436 close_range(fd, fd, hex) => super::open::sys_close_range, Full, "";
     437 openat2(fd, path, ptr, size) => super::open::sys_openat2, Full, "";
-    438 pidfd_getfd(fd, int, hex) => none, Missing, "";
+    438 pidfd_getfd(fd, fd, hex) => super::process::sys_pidfd_getfd, Full, "";
     439 faccessat2(fd, path, int, hex) => super::stat::sys_faccessat2, Full, "";
     440 process_madvise(hex, hex, hex, hex, hex, hex) => none, Missing, "";
     441 epoll_pwait2(fd, ptr, int, timespec, ptr, size) => super::epoll::sys_epoll_pwait2, Full, "";

@@ -5,7 +5,7 @@ use crate::error::{Errno, Result};
 use crate::fs::fd_table::NR_OPEN;
 use crate::fs::inode::Inode;
 use crate::fs::pseudo::{FixedDir, Identity, PseudoDir, PseudoFile};
-use crate::fs::{mqueue, pipe, procfs};
+use crate::fs::{devpts, mqueue, notify, pipe, procfs};
 use crate::host;
 use crate::ipc::sysv::{messages, segments, semaphores};
 use crate::sync::Once;
@@ -139,6 +139,12 @@ const MQUEUE: &[(&str, &AtomicU64)] = &[
     ("msgsize_default", &mqueue::MSGSIZE_DEFAULT),
 ];
 
+const PTY: Entries = &[
+    ("max", || format!("{}\n", devpts::max())),
+    ("nr", || format!("{}\n", crate::tty::pty_count())),
+    ("reserve", || "1024\n".into()),
+];
+
 const FS: Entries = &[
     ("file-max", || format!("{NR_OPEN}\n")),
     ("nr_open", || format!("{NR_OPEN}\n")),
@@ -197,12 +203,22 @@ pub(super) fn directory() -> Arc<dyn Inode> {
     let core = CORE.iter().fold(FixedDir::default(), |dir, &(name, value)| dir.with(name, kept(value)));
     let net = FixedDir::default().with("core", subdirectory(core)).with("ipv4", subdirectory(fixed(IPV4)));
     let kernel = TUNABLE.iter().fold(fixed(KERNEL), |dir, &(name, value)| dir.with(name, tunable(value)));
-    let kernel =
-        kernel.with("sem", semaphore_limits()).with("hostname", hostname()).with("random", subdirectory(fixed(RANDOM)));
+    let kernel = kernel
+        .with("sem", semaphore_limits())
+        .with("hostname", hostname())
+        .with("random", subdirectory(fixed(RANDOM)))
+        .with("pty", subdirectory(fixed(PTY)));
     let queues = MQUEUE.iter().fold(FixedDir::default(), |dir, &(name, value)| dir.with(name, tunable(value)));
+    let inotify = FixedDir::default()
+        .with("max_queued_events", tunable(&notify::MAX_QUEUED_EVENTS))
+        .with("max_user_instances", tunable(&notify::MAX_USER_INSTANCES))
+        .with("max_user_watches", tunable(&notify::MAX_USER_WATCHES));
     procfs::directory(
         FixedDir::default()
-            .with("fs", subdirectory(fixed(FS).with("mqueue", subdirectory(queues))))
+            .with(
+                "fs",
+                subdirectory(fixed(FS).with("mqueue", subdirectory(queues)).with("inotify", subdirectory(inotify))),
+            )
             .with("kernel", subdirectory(kernel))
             .with("net", subdirectory(net))
             .with("vm", subdirectory(fixed(VM))),
