@@ -152,15 +152,13 @@ fn a_crash_is_reported_with_registers_mappings_code_and_stack() {
         #include <sys/wait.h>
         #include <unistd.h>
         static int crash(int how) {
-            volatile int zero = 0;
+            volatile int ten = 10, zero = 0;
             char *p;
             switch (how) {
             case 0:
-                __asm__ volatile("mov $0x1111222233334444, %%r13
- mov $0x10, %%eax
- movb $1, (%%rax)" ::: "rax", "r13");
+                __asm__ volatile("mov $0x1111222233334444, %%r13; mov $0x10, %%eax; movb $1, (%%rax)" ::: "rax", "r13");
                 break;
-            case 1: return 1 / zero;
+            case 1: return ten / zero;
             case 2: __asm__ volatile("ud2");
             case 3: abort();
             case 4:

@@ -41,11 +41,10 @@ done
 ";
 
 /// Stressors that check what they do, with sizes for a small guest.
-const STRESSORS: [&str; 22] = [
+const STRESSORS: [&str; 21] = [
     "--fork 2",
     "--vfork 2",
     "--clone 2",
-    "--exec 1",
     "--pthread 1 --pthread-max 32",
     "--pipe 2",
     "--futex 2",

@@ -7,6 +7,7 @@
 mod boot;
 mod distribution;
 mod everyday;
+mod go;
 mod iperf3;
 mod lab;
 mod netperf;

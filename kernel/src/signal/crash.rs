@@ -132,10 +132,10 @@ fn registers(who: &str, f: &TrapFrame, trap: (u64, u64, u64)) {
     ];
     for row in rows {
         let row: Vec<String> = row.iter().map(|(name, value)| format!("{name} {value:016x}")).collect();
-        klog!(Info, "{who}: {}", row.join("  "));
+        klog!(Warning, "{who}: {}", row.join("  "));
     }
     if trap.0 != 0 {
-        klog!(Info, "{who}: trap {}, error {:#x}", trap.0, trap.1);
+        klog!(Warning, "{who}: trap {}, error {:#x}", trap.0, trap.1);
     }
 }
 
@@ -148,7 +148,7 @@ fn stack(who: &str, sp: usize) {
             .chunks_exact(8)
             .map(|w| format!("{:016x}", u64::from_ne_bytes(w.first_chunk().copied().unwrap_or_default())))
             .collect();
-        klog!(Info, "{who}: stack {:x}: {}", start + i * 32, line.join(" "));
+        klog!(Warning, "{who}: stack {:x}: {}", start + i * 32, line.join(" "));
     }
 }
 
@@ -169,7 +169,7 @@ pub(super) fn report(t: &Thread, signal: Signal, info: &SigInfo, frame: &TrapFra
     let (ip, sp) = (frame.rip, frame.rsp);
     let why = describe_code(signal, info);
     let at = if info.code > 0 { format!(" at {:#x}", info.addr()) } else { String::new() };
-    klog!(Info, "{who}: {}: {why}{at}, ip {ip:#x}, sp {sp:#x}", signal.name());
+    klog!(Warning, "{who}: {}: {why}{at}, ip {ip:#x}, sp {sp:#x}", signal.name());
     if DETAILED.contains(&signal) {
         details(t, &t.mm(), info, frame, &who);
     }
@@ -179,18 +179,18 @@ fn details(t: &Thread, mm: &Mm, info: &SigInfo, frame: &TrapFrame, who: &str) {
     let mut areas = Vec::new();
     mm.for_each_area(|a| areas.push(a.clone()));
     let ip = frame.rip as usize;
-    klog!(Info, "{who}: ip in {}", locate(&areas, ip));
+    klog!(Warning, "{who}: ip in {}", locate(&areas, ip));
     if info.code > 0 && info.code != super::SI_KERNEL && info.addr() != frame.rip {
-        klog!(Info, "{who}: address in {}", locate(&areas, info.addr() as usize));
+        klog!(Warning, "{who}: address in {}", locate(&areas, info.addr() as usize));
     }
     if let Some(code) = code(ip) {
-        klog!(Info, "{who}: code {code}");
+        klog!(Warning, "{who}: code {code}");
     }
     let trap = t.signals.private.lock().trap;
     registers(who, frame, if info.code > 0 { trap } else { (0, 0, 0) });
     stack(who, frame.rsp as usize);
     if task::Pid(t.tid().0) != t.process().pid() {
-        klog!(Info, "{who}: one of {} threads", t.process().threads().len());
+        klog!(Warning, "{who}: one of {} threads", t.process().threads().len());
     }
 }
 
