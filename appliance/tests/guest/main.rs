@@ -6,6 +6,7 @@
 
 mod boot;
 mod distribution;
+mod everyday;
 mod iperf3;
 mod lab;
 mod netperf;

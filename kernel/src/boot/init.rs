@@ -142,7 +142,7 @@ fn guest_fault(_frame: &mut TrapFrame, trap: &Trap) {
         match t.mm().fault(addr, access) {
             Ok(()) => return,
             Err(FaultError::OutOfMemory) => return signal::out_of_memory(t),
-            Err(FaultError::BeyondEnd) => {}
+            Err(FaultError::BeyondEnd) => return signal::force_bus(t, trap),
             Err(end) => return signal::force_segv(t, end == FaultError::Denied, trap),
         }
     }

@@ -70,7 +70,15 @@ pub fn read(t: &Thread, file: &OpenFile, mut dst: IovDest<'_>, offset: Option<u6
         if offset.is_some() {
             return Err(Errno::ESPIPE.into());
         }
-        return repeat(t, file, PollEvents::READABLE, Direction::Read, || file.ops().read(file, &mut dst, None));
+        if !file.nonblocking()
+            && let Some(result) = file.ops().read_patiently(t, &mut dst)
+        {
+            if matches!(result, Ok(n) if n > 0) {
+                super::notify::accessed(file);
+            }
+            return result;
+        }
+        return repeat(t, file, PollEvents::READABLE, Direction::Read, || file.read(&mut dst, None));
     }
     repeat(t, file, PollEvents::READABLE, Direction::Read, || read_seekable(file, &mut dst, offset))
 }
@@ -78,16 +86,16 @@ pub fn read(t: &Thread, file: &OpenFile, mut dst: IovDest<'_>, offset: Option<u6
 /// One transfer from a file with an offset, which never blocks.
 pub fn read_seekable(file: &OpenFile, dst: &mut IovDest<'_>, offset: Option<u64>) -> Result<usize> {
     if let Some(at) = offset {
-        return file.ops().read(file, dst, Some(at));
+        return file.read(dst, Some(at));
     }
     if !file.ops().locks_offset() {
         let at = *file.offset();
-        let n = file.ops().read(file, dst, Some(at))?;
+        let n = file.read(dst, Some(at))?;
         *file.offset() = at + n as u64;
         return Ok(n);
     }
     let mut at = file.offset();
-    let n = file.ops().read(file, dst, Some(*at))?;
+    let n = file.read(dst, Some(*at))?;
     *at += n as u64;
     Ok(n)
 }
@@ -120,7 +128,7 @@ fn write_stream(t: &Thread, file: &OpenFile, src: &mut IovSource<'_>) -> Result<
             if done > 0 && file.ops().pipe().is_none() && file.poll(&mut PollWatch::look()).contains(PollEvents::ERR) {
                 return Ok(0);
             }
-            file.ops().write(file, src, None)
+            file.write(src, None)
         });
         match step {
             Ok(n) => done += n,
@@ -142,16 +150,16 @@ fn write_stream(t: &Thread, file: &OpenFile, src: &mut IovSource<'_>) -> Result<
 /// One transfer to a file with an offset, which never blocks. With O_APPEND the file itself finds its end.
 pub fn write_seekable(file: &OpenFile, src: &mut IovSource<'_>, offset: Option<u64>) -> Result<usize> {
     if let Some(at) = offset {
-        return file.ops().write(file, src, Some(at));
+        return file.write(src, Some(at));
     }
     if !file.ops().locks_offset() {
         let at = *file.offset();
-        let n = file.ops().write(file, src, Some(at))?;
+        let n = file.write(src, Some(at))?;
         *file.offset() = at + n as u64;
         return Ok(n);
     }
     let mut at = file.offset();
-    let n = file.ops().write(file, src, Some(*at))?;
+    let n = file.write(src, Some(*at))?;
     *at += n as u64;
     if n > 0
         && file.flags().contains(OpenFlags::APPEND)

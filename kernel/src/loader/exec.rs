@@ -5,6 +5,7 @@ use crate::arch;
 use crate::arch::TrapFrame;
 use crate::error::Result;
 use crate::fs::{Actor, Path, Resolve};
+use crate::ipc::futex;
 use crate::mm::residency;
 use crate::task::{self, Thread};
 use alloc::sync::Arc;
@@ -40,10 +41,15 @@ pub fn do_execve(
 /// Makes `program` what the thread runs.
 fn install(t: &Thread, program: Program) {
     let Program { mm, entry, sp, exe, comm } = program;
+    // What the old program's memory says of the locks that the thread holds; the new one's may be in the window already.
+    residency::ensure(&t.mm());
+    futex::exit_robust_list(t);
+    futex::release_owned(t);
     let old = t.set_mm(Arc::clone(&mm));
     t.process().set_exe(exe);
     t.set_comm(&comm);
     old.drop_user();
+    residency::ensure(&mm);
     let files = t.files();
     for file in files.close_on_exec() {
         files.finish_close(t, &file);

@@ -14,6 +14,7 @@
 
 mod action;
 mod altstack;
+mod crash;
 mod deliver;
 mod fault;
 mod frame;
@@ -30,12 +31,12 @@ mod stop;
 pub use action::{ActionFlags, SIG_DFL, SIG_IGN, SigAction, SigHand};
 pub use altstack::{AltStack, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, StackT};
 pub use deliver::deliver;
-pub use fault::{force_fault, force_segv, force_trap, out_of_memory};
+pub use fault::{force_bus, force_fault, force_segv, force_trap, out_of_memory};
 pub(crate) use frame::restore;
 pub use frame::{FpxSwBytes, RtSigFrame, max_frame_size};
 pub use info::{
-    CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SI_KERNEL, SI_QUEUE, SI_TIMER, SI_TKILL, SI_USER, SigInfo,
-    sender,
+    CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SI_KERNEL, SI_MESGQ, SI_QUEUE, SI_TIMER, SI_TKILL, SI_USER,
+    SigInfo, sender,
 };
 pub use mask::{SIGSET_SIZE, TemporaryMask};
 pub use number::{DefaultAction, SIGNALS, SigSet, Signal};

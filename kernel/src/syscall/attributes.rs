@@ -169,11 +169,11 @@ pub fn sys_truncate(t: &Thread, name: Name, size: i64) -> Result<usize> {
 pub fn sys_ftruncate(t: &Thread, fd: Fd, size: i64) -> Result<usize> {
     let size = new_size(t, size)?;
     let file = at::file(t, fd)?;
-    let inode = file.inode().filter(|i| i.kind() == FileKind::Regular);
-    let Some(inode) = inode.filter(|_| file.flags().writable()) else {
+    let path = file.path().filter(|p| p.inode().kind() == FileKind::Regular);
+    let Some(path) = path.filter(|_| file.flags().writable()) else {
         return Err(Errno::EINVAL.because("not a regular file that is open for writing"));
     };
-    inode.set_attributes(&SetAttributes { size: Some(size), ..SetAttributes::default() })?;
+    path.change(&SetAttributes { size: Some(size), ..SetAttributes::default() })?;
     Ok(0)
 }
 

@@ -111,6 +111,7 @@ pub fn sys_mmap(t: &Thread, addr: usize, len: usize, prot: u32, flags: u32, fd: 
     if limit != crate::task::INFINITY && mm.usage().0.saturating_add(len) as u64 > limit {
         return Err(Errno::ENOMEM.because("RLIMIT_AS"));
     }
+    mm.contest(placement, len)?;
     let at = mm.map(MapRequest { len, placement, prot, flags: vm_flags, backing, name: "", zone })?;
     if flags & (MAP_POPULATE | MAP_LOCKED) != 0 {
         // As Linux: a failure to populate does not undo the mapping.
@@ -165,10 +166,11 @@ pub fn sys_mremap(t: &Thread, old: usize, old_len: usize, new_len: usize, flags:
     } else {
         None
     };
-    if old.is_empty() {
-        return Err(Errno::EINVAL.because("the old length is zero"));
+    let mm = t.mm();
+    if let Some(placement) = to {
+        mm.contest(placement, new_len)?;
     }
-    t.mm().remap(old, new_len, to)
+    mm.remap(old, new_len, to)
 }
 
 /// brk(2): the system call returns the new break, or the old one if it cannot move.
@@ -229,8 +231,8 @@ pub fn sys_mincore(t: &Thread, addr: usize, len: usize, vec: UserPtr<u8>) -> Res
     }
     let w = window::get().ok_or(Errno::ENOMEM)?;
     for (i, page) in range.step_by(PAGE_SIZE).enumerate() {
-        let anonymous = mm.area_at(page).is_some_and(|a| matches!(a.backing, Backing::Anonymous));
-        vec.add(i).write(u8::from(!anonymous || w.is_populated(page)))?;
+        let by_us = mm.area_at(page).is_some_and(|a| !matches!(a.backing, Backing::File(_)));
+        vec.add(i).write(u8::from(!by_us || w.is_populated(page)))?;
     }
     Ok(0)
 }

@@ -181,6 +181,9 @@ pub fn sys_unshare(t: &Thread, flags: u64) -> Result<usize> {
     if flags.contains(F::FS) {
         t.set_fs(Arc::new(t.fs().fork()));
     }
+    if flags.contains(F::SYSVSEM) {
+        t.set_undo_owner(None);
+    }
     if flags.contains(F::FILES) {
         t.set_files(Some(Arc::new(t.files().fork())));
     }
@@ -193,9 +196,10 @@ pub fn sys_setns(t: &Thread, fd: Fd, _kind: i32) -> Result<usize> {
     Err(Errno::EINVAL.because("there are no namespaces"))
 }
 
-/// vhangup(2): nothing hangs on a virtual terminal here.
+/// vhangup(2).
 pub fn sys_vhangup(t: &Thread) -> Result<usize> {
     if t.credentials().capable(Capability::SysTtyConfig) {
+        crate::tty::hang_up_own(t);
         Ok(0)
     } else {
         Err(Errno::EPERM.because("vhangup needs CAP_SYS_TTY_CONFIG"))

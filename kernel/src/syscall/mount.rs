@@ -1,15 +1,16 @@
-//! mount(2), umount2(2).
+//! mount(2), umount2(2), pivot_root(2).
 
 use super::at::NameAt;
 use crate::abi::general as abi;
 use crate::error::{Errno, Result};
+use crate::fs::hostfs::HostFs;
 use crate::fs::inode::FileSystem;
 use crate::fs::lookup::Resolve;
 use crate::fs::mount::{self, MountFlags};
 use crate::fs::tmpfs::TmpFs;
-use crate::fs::{Actor, Path, devtmpfs, procfs, sysfs};
+use crate::fs::{Actor, Path, devpts, devtmpfs, mqueue, procfs, sysfs};
 use crate::mm::{UserPtr, window};
-use crate::task::{Capability, Fd, Thread};
+use crate::task::{self, Capability, Fd, Thread};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -73,12 +74,20 @@ fn new_tmpfs(options: &str) -> Result<Arc<dyn FileSystem>> {
     Ok(TmpFs::new("tmpfs", size, mode))
 }
 
+/// `kind` with its options. A hostfs shows a directory below the one that the command line shares (`hostfs=DIR`), whose
+/// name is all that its options say, as User-Mode Linux has it.
 fn new_file_system(kind: &[u8], options: &str) -> Result<Arc<dyn FileSystem>> {
     Ok(match kind {
         b"tmpfs" | b"ramfs" => new_tmpfs(options)?,
         b"proc" => procfs::file_system(),
         b"sysfs" => sysfs::file_system(),
+        b"mqueue" => mqueue::file_system(),
         b"devtmpfs" => devtmpfs::new()?,
+        b"hostfs" => HostFs::open_shared(options)?,
+        b"devpts" => {
+            devpts::set_options(options)?;
+            devpts::file_system()
+        }
         _ => return Err(Errno::ENODEV.because("no such file system type here")),
     })
 }
@@ -113,7 +122,7 @@ pub fn sys_mount(
             return Err(Errno::EINVAL.because("nothing is mounted there"));
         }
     } else if flags & abi::MS_MOVE != 0 {
-        return Err(Errno::EINVAL.because("mounts are not moved here"));
+        mount::move_mount(&place(t, source, Resolve::empty())?, &on)?;
     } else {
         let options = String::from_utf8(text(data)?).map_err(|_| Errno::EINVAL)?;
         let fs = new_file_system(&text(kind)?, &options)?;
@@ -140,6 +149,25 @@ pub fn sys_umount2(t: &Thread, target: UserPtr<u8>, flags: u32) -> Result<usize>
     let at = place(t, target, how)?;
     check_admin(t)?;
     mount::unmount(&at, flags & MNT_DETACH != 0)?;
+    Ok(0)
+}
+
+/// pivot_root(2). Threads whose root or working directory is the old root go to the new one.
+pub fn sys_pivot_root(t: &Thread, new_root: UserPtr<u8>, put_old: UserPtr<u8>) -> Result<usize> {
+    check_admin(t)?;
+    let new = place(t, new_root, Resolve::DIRECTORY)?;
+    let put_old = place(t, put_old, Resolve::DIRECTORY)?;
+    let root = t.fs().root();
+    mount::pivot_root(&root, &new, &put_old)?;
+    for thread in task::all_processes().iter().flat_map(|p| p.threads()) {
+        let fs = thread.fs();
+        if fs.root() == root {
+            fs.set_root(new.clone());
+        }
+        if fs.cwd() == root {
+            fs.set_cwd(new.clone());
+        }
+    }
     Ok(0)
 }
 

@@ -8,8 +8,8 @@ use crate::mm::{UserPtr, UserSlice};
 use crate::signal::{self, SigInfo, Signal};
 use crate::task::pidfd::{self, PidFd};
 use crate::task::{
-    self, CloneFlags, CloneRequest, CpuTimes, ExitStatus, Fd, Found, Pid, Process, Resource, Thread, Tid, WaitFor,
-    WaitOptions,
+    self, Capability, CloneFlags, CloneRequest, CpuTimes, ExitStatus, Fd, Found, Pid, Process, Resource, Thread, Tid,
+    WaitFor, WaitOptions,
 };
 use crate::time::timespec::timeval_of;
 use alloc::sync::Arc;
@@ -354,6 +354,29 @@ pub fn sys_pidfd_open(t: &Thread, pid: Pid, flags: u32) -> Result<usize> {
     let file = pidfd::open(&process, flags != 0);
     let limit = t.process().rlimits().get(Resource::OpenFiles).rlim_cur;
     Ok(t.files().add(file, true, limit)?.0 as usize)
+}
+
+/// Whether `t` may do to `target` what a debugger may (ptrace(2), PTRACE_MODE_ATTACH_REALCREDS).
+fn may_attach(t: &Thread, target: &Process) -> bool {
+    let mine = t.credentials();
+    let Some(theirs) = target.credentials() else { return false };
+    let same_user = [theirs.euid, theirs.suid, theirs.ruid].iter().all(|id| *id == mine.ruid);
+    let same_group = [theirs.egid, theirs.sgid, theirs.rgid].iter().all(|id| *id == mine.rgid);
+    mine.capable(Capability::SysPtrace) || (same_user && same_group && target.dumpable() == 1)
+}
+
+/// pidfd_getfd(2): a descriptor of another process, for the caller.
+pub fn sys_pidfd_getfd(t: &Thread, pidfd: Fd, fd: Fd, flags: u32) -> Result<usize> {
+    if flags != 0 {
+        return Err(Errno::EINVAL.because("pidfd_getfd has no flags"));
+    }
+    let (_, target) = pidfd_of(t, pidfd)?;
+    let thread = target.threads().first().cloned().ok_or(Errno::ESRCH)?;
+    if !Arc::ptr_eq(&target, t.process()) && !may_attach(t, &target) {
+        return Err(Errno::EPERM.because("neither the same user nor CAP_SYS_PTRACE"));
+    }
+    let file = thread.files().get(fd)?;
+    super::at::install(t, file, true)
 }
 
 /// pidfd_send_signal(2)

@@ -106,17 +106,17 @@ pub fn sys_fallocate(t: &Thread, fd: Fd, mode: u32, offset: i64, len: i64) -> Re
     if !file.flags().writable() {
         return Err(Errno::EBADF.because("not open for writing"));
     }
-    let inode = match file.inode() {
-        Some(i) if i.kind() == FileKind::Regular => i,
+    match file.inode() {
+        Some(i) if i.kind() == FileKind::Regular => {}
         Some(i) if i.kind() == FileKind::Directory => return Err(Errno::EISDIR.into()),
         Some(i) if i.kind() == FileKind::Fifo => return Err(Errno::ESPIPE.into()),
         _ => return Err(Errno::ENODEV.into()),
-    };
+    }
     let end = offset.checked_add(len).filter(|&e| e <= i64::MAX as u64).ok_or(Errno::EFBIG)?;
     if end > t.process().rlimits().get(Resource::FileSize).rlim_cur {
         return Err(Errno::EFBIG.because("RLIMIT_FSIZE"));
     }
-    inode.fallocate(mode, offset, len)?;
+    file.fallocate(mode, offset, len)?;
     Ok(0)
 }
 

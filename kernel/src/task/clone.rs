@@ -204,6 +204,9 @@ fn make(t: &Thread, request: &CloneRequest, tid: Tid, mm: Arc<Mm>) -> Result<Arc
     let same_process = flags.contains(CloneFlags::THREAD);
     let process = if same_process { t.process().clone() } else { new_process(t, request, Pid(tid.0)) };
     let thread = Thread::new(tid, process, parts, t.signals.blocked().0);
+    if flags.contains(CloneFlags::SYSVSEM) {
+        thread.set_undo_owner(Some(t.undo_owner()));
+    }
     let attributes = t.attributes().for_child(same_process);
     thread.update_attributes(|a| *a = attributes);
     if flags.contains(CloneFlags::CHILD_CLEARTID) {

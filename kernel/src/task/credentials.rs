@@ -20,6 +20,8 @@ pub enum Capability {
     NetBindService = 10,
     NetAdmin = 12,
     NetRaw = 13,
+    IpcLock = 14,
+    IpcOwner = 15,
     SysChroot = 18,
     SysPtrace = 19,
     SysPacct = 20,

@@ -37,6 +37,7 @@ pub fn end_if_asked(t: &Thread) {
 fn finish(t: &Thread) {
     let process = t.process();
     futex::exit_robust_list(t);
+    futex::release_owned(t);
     let clear = t.clear_child_tid.swap(0, Ordering::Relaxed);
     if clear != 0 && UserPtr::<i32>::new(clear).write(0).is_ok() {
         // A word that is not there has no waiters.
@@ -45,6 +46,7 @@ fn finish(t: &Thread) {
     let mm = t.set_mm(Mm::new());
     // A parent that waits in vfork(2) may use the memory again from here on.
     t.release_vfork_parent();
+    t.set_undo_owner(None);
     t.set_files(None);
     let own = ExitStatus::Exited(t.exit_code());
     let status = {
