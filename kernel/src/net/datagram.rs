@@ -200,7 +200,7 @@ impl NetStack {
 
     /// Sets the peer of a datagram socket, or forgets it (`AF_UNSPEC`).
     pub(super) fn datagram_connect(&mut self, id: SocketId, peer: Option<SocketAddrV4>) -> Result<(), NetError> {
-        let Some(mut peer) = peer else {
+        let Some(peer) = peer else {
             let datagram = self.datagram_mut(id)?;
             datagram.peer = None;
             if !datagram.addr_bound {
@@ -211,9 +211,6 @@ impl NetStack {
             }
             return Ok(());
         };
-        if peer.ip().is_unspecified() {
-            peer.set_ip(self.sockets.get(id).ok_or(NetError::BadSocket)?.family.loopback());
-        }
         let path = self.datagram_path(id, *peer.ip(), &PacketChoices::default())?;
         self.autobind(id)?;
         let datagram = self.datagram_mut(id)?;
@@ -295,10 +292,6 @@ impl NetStack {
         let dst = match dst {
             Some(addr) => socket.peer_address(addr)?,
             None => datagram.peer.ok_or(NetError::DestinationRequired)?,
-        };
-        let dst = match dst.ip().is_unspecified() {
-            true => SocketAddrV4::new(socket.family.loopback(), dst.port()),
-            false => dst,
         };
         let protocol = datagram.protocol;
         let udp = protocol.is_udp();
