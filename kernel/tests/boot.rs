@@ -279,3 +279,52 @@ fn a_signal_from_outside_stops_the_machine() {
     assert!(killed.success());
     assert_eq!(guest.wait().unwrap().code(), Some(128 + 15));
 }
+
+#[test]
+fn programs_mount_what_is_shared_and_nothing_else() {
+    let root = Scratch::new("shared");
+    let source = r#"
+        #include <errno.h>
+        #include <stdio.h>
+        #include <sys/mount.h>
+        static void show(const char *directory, unsigned long flags) {
+            char line[100] = "nothing";
+            if (mount("none", "/mnt", "hostfs", flags, directory) != 0) { printf("%s: %s\n", directory, strerrorname_np(errno)); return; }
+            FILE *f = fopen("/mnt/file", "r");
+            if (f) { fgets(line, sizeof line, f); fclose(f); }
+            errno = 0;
+            f = fopen("/mnt/new", "w");
+            printf("%s: %s, writing: %s\n", directory, line, strerrorname_np(errno));
+            if (f) { fputs("from the guest", f); fclose(f); }
+            umount("/mnt");
+        }
+        int main(void) {
+            show("/sub", 0);
+            show("sub", MS_RDONLY);
+            show("/", MS_RDONLY);
+            show("../outside", 0);
+            show("link", 0);
+            show("none", 0);
+            return 0;
+        }"#;
+    root.compile("init", source, &["-static-pie", "-D_GNU_SOURCE"]);
+    let host = Scratch::new("shared-host");
+    for dir in ["top/sub", "outside"] {
+        fs::create_dir_all(host.0.join(dir)).unwrap();
+        fs::write(host.0.join(dir).join("file"), dir).unwrap();
+    }
+    fs::create_dir(root.0.join("mnt")).unwrap();
+    std::os::unix::fs::symlink(host.0.join("outside"), host.0.join("top/link")).unwrap();
+    let flags = format!("rootflags={}", root.0.display());
+    let shared = format!("hostfs={}", host.0.join("top").display());
+    let out = vmlinux(&["rootfstype=hostfs", &flags, "quiet", &shared, "init=/init"]);
+    let said = String::from_utf8_lossy(&out.stdout);
+    let expected = "/sub: top/sub, writing: 0\nsub: top/sub, writing: EROFS\n/: nothing, writing: EROFS\n\
+        ../outside: ENOENT\nlink: ENOENT\nnone: ENOENT\n";
+    assert_eq!(said, expected, "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(fs::read_to_string(host.0.join("top/sub/new")).unwrap(), "from the guest");
+    let out = vmlinux(&["rootfstype=hostfs", &flags, "quiet", "init=/init"]);
+    assert!(String::from_utf8_lossy(&out.stdout).starts_with("/sub: EPERM\n"));
+    expect_refusal(&["rootfstype=hostfs", &flags, "hostfs=relative"], "hostfs=", &["accepted"]);
+    expect_refusal(&["rootfstype=hostfs", &flags, "hostfs=/no/such"], "hostfs=/no/such", &["ENOENT"]);
+}

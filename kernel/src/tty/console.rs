@@ -57,7 +57,7 @@ pub fn console() -> &'static Arc<Tty> {
 fn open_device(number: DeviceNumber, _flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
     match number.minor() {
         0 => super::job_control::open_own_terminal(),
-        1 => Ok(Arc::new(OpenTty::new(console().clone()))),
+        1 => Ok(Arc::new(OpenTty::console(console().clone()))),
         2 => super::pty::open_master(),
         _ => Err(Errno::ENXIO.because("no such terminal")),
     }
@@ -142,7 +142,7 @@ pub fn open_console() -> Arc<OpenFile> {
         Ok(file) if file.ops().downcast_ref::<OpenTty>().is_some() => file,
         _ => {
             let path = Path::detached(Arc::new(ConsoleInode(mount::internal_id())), b"/dev/console");
-            OpenFile::opened(Arc::new(OpenTty::new(console.clone())), OpenFlags::RDWR, path)
+            OpenFile::opened(Arc::new(OpenTty::console(console.clone())), OpenFlags::RDWR, path)
         }
     }
 }

@@ -219,6 +219,7 @@ impl Tty {
         };
         self.readable.wake(PollEvents::READABLE | PollEvents::HUP);
         self.writable.wake(PollEvents::WRITABLE | PollEvents::HUP);
+        self.device.input_taken();
         if let Some(session) = session {
             self.disown(session);
         }
@@ -351,6 +352,7 @@ impl Tty {
         }
         self.readable.wake(PollEvents::READABLE);
         self.writable.wake(PollEvents::WRITABLE);
+        self.device.input_taken();
     }
 
     /// Drops unread input.

@@ -14,8 +14,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 /// The open terminal.
 pub(super) struct OpenTty {
     pub(super) tty: Arc<Tty>,
-    /// How often the terminal had hung up when it was opened.
-    hangups: u32,
+    /// How often the terminal had hung up when it was opened; `None` for /dev/console, which no hang-up ends.
+    hangups: Option<u32>,
     /// Whether a read has begun to wait here: if the device goes away meanwhile, that is an error and no end of file.
     waited: AtomicBool,
 }
@@ -23,12 +23,19 @@ pub(super) struct OpenTty {
 impl OpenTty {
     pub(super) fn new(tty: Arc<Tty>) -> Self {
         tty.device.opened();
-        OpenTty { hangups: tty.hangups(), waited: AtomicBool::new(false), tty }
+        OpenTty { hangups: Some(tty.hangups()), waited: AtomicBool::new(false), tty }
+    }
+
+    /// The terminal as /dev/console.
+    pub(super) fn console(tty: Arc<Tty>) -> Self {
+        let mut open = Self::new(tty);
+        open.hangups = None;
+        open
     }
 
     /// Whether the terminal has hung up since it was opened: then it is dead.
     fn is_dead(&self) -> bool {
-        self.hangups != self.tty.hangups()
+        self.hangups.is_some_and(|n| n != self.tty.hangups())
     }
 
     /// What a read of a dead terminal returns.
