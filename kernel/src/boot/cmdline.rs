@@ -5,6 +5,7 @@
 //! option is an error that names the option and the accepted form.
 
 use super::ip_option::IpConfig;
+use crate::block::UbdSpec;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use alloc::{borrow::ToOwned, format};
@@ -42,6 +43,8 @@ pub enum Idle {
 pub enum Root {
     /// A host directory (`rootfstype=hostfs rootflags=DIR`).
     Hostfs(String),
+    /// ext4 on a block device (`root=/dev/ubda`).
+    Block(String),
 }
 
 /// What `trace=` asks for.
@@ -67,6 +70,7 @@ pub struct Options {
     pub trace: Trace,
     pub strict: bool,
     pub devices: Vec<DeviceSpec>,
+    pub disks: Vec<UbdSpec>,
     pub ip: Vec<IpConfig>,
     pub umid: Option<String>,
     /// The words as typed, for `/proc/cmdline`.
@@ -107,6 +111,8 @@ Usage: vmlinux [OPTION]... [NAME=VALUE]... [-- ARGUMENT...]
 A Linux machine in one host process.
 
   rootfstype=hostfs rootflags=DIR  a host directory is the root file system
+  ubd<N>[r][s][c]=[COW-FILE,]IMAGE a block device, /dev/ubda for ubd0; the root, if not said otherwise
+  root=/dev/ubda1                  which block device is the root (ext4)
   rw | ro                          whether the root may be written (default: ro)
   init=PATH                        the first program (default: /sbin/init, /etc/init, /bin/init, /bin/sh)
   mem=SIZE                         guest memory, with k, m or g (default: 512m, least: 16m)
@@ -213,6 +219,7 @@ pub fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Command, Option
         trace: Trace::default(),
         strict: true,
         devices: Vec::new(),
+        disks: Vec::new(),
         ip: Vec::new(),
         umid: None,
         text: words.join(" "),
@@ -229,9 +236,11 @@ pub fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Command, Option
             _ => option(word, &mut o, &mut draft)?,
         }
     }
-    o.root = root_of(&draft)?;
+    o.root = root_of(&draft, &o.disks)?;
     o.loglevel = draft.loglevel.unwrap_or(if draft.quiet { 4 } else { 5 });
     let mut names: Vec<&str> = o.devices.iter().map(|d| d.name.as_str()).collect();
+    let disks: Vec<String> = o.disks.iter().map(|d| format!("ubd{}", d.index)).collect();
+    names.extend(disks.iter().map(String::as_str));
     names.sort_unstable();
     if let Some(pair) = names.windows(2).find(|p| p[0] == p[1]) {
         return Err(OptionError(format!("{}: given twice; accepted: one option for each device", pair[0])));
@@ -242,6 +251,10 @@ pub fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Command, Option
 fn option(word: &str, o: &mut Options, draft: &mut Draft) -> Result<(), OptionError> {
     if let Some(spec) = DeviceSpec::parse(word).map_err(|e| OptionError(e.to_string()))? {
         o.devices.push(spec);
+        return Ok(());
+    }
+    if let Some(spec) = UbdSpec::parse(word) {
+        o.disks.push(spec.map_err(OptionError)?);
         return Ok(());
     }
     let Some((name, value)) = word.split_once('=') else {
@@ -303,11 +316,6 @@ fn option(word: &str, o: &mut Options, draft: &mut Draft) -> Result<(), OptionEr
         }
         "con" | "console" => console(word, value)?,
         _ if numbered("con") => console(word, value)?,
-        _ if name.starts_with("ubd") && name[3..].bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()) => {
-            return Err(OptionError(format!(
-                "{name}={value}: block devices do not exist yet; accepted: rootfstype=hostfs rootflags=DIR"
-            )));
-        }
         _ => o.init_env.push(word.to_owned()),
     }
     Ok(())
@@ -321,9 +329,16 @@ fn console(word: &str, value: &str) -> Result<(), OptionError> {
     }
 }
 
-fn root_of(draft: &Draft) -> Result<Root, OptionError> {
-    let accepted = "rootfstype=hostfs rootflags=DIR";
+/// As Linux and UML choose: what `rootfstype=` says; a block device if there is one.
+fn root_of(draft: &Draft, disks: &[UbdSpec]) -> Result<Root, OptionError> {
+    let accepted = "ubd0=IMAGE, or rootfstype=hostfs rootflags=DIR";
+    let device = || draft.root.clone().unwrap_or_else(|| "/dev/ubda".into());
     match draft.rootfstype.as_deref() {
+        Some("ext4") if disks.is_empty() => {
+            Err(OptionError("rootfstype=ext4: no block device is given; accepted: ubd0=IMAGE".into()))
+        }
+        Some("ext4") => Ok(Root::Block(device())),
+        None if !disks.is_empty() => Ok(Root::Block(device())),
         Some("hostfs") => {
             let dir = draft.rootflags.as_deref().or(draft.root.as_deref()).unwrap_or_default();
             let dir = dir.split(',').next().unwrap_or_default();
@@ -393,7 +408,7 @@ mod tests {
             ("strict=2", "strict="),
             ("eth0=tuntap,tap0,zz,1.2.3.4", "eth0"),
             ("vec0:transport=pigeon", "vec0"),
-            ("ubd0=x.ext4", "ubd0="),
+            ("ubd0x=x.ext4", "ubd0x="),
             ("ip=300.1.1.1", "ip="),
             ("--frob", "--frob"),
         ] {

@@ -174,6 +174,16 @@ pub trait FileOps: Any + Send + Sync {
         Err(Errno::ENODEV.because("this file cannot be mapped"))
     }
 
+    /// Of a block device: its size in bytes, where lseek(2) with SEEK_END goes.
+    fn device_size(&self) -> Option<u64> {
+        None
+    }
+
+    /// Of a block device: brings what was written to stable storage (fsync(2)).
+    fn sync_device(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Told when fcntl(F_SETFL) changed the status flags.
     fn flags_changed(&self, file: &OpenFile) {
         let _ = file;

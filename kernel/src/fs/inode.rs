@@ -500,6 +500,11 @@ pub trait FileSystem: Send + Sync {
     fn sync(&self) -> Result<()> {
         Ok(())
     }
+
+    /// Told when the last mount goes, or the machine stops: what is left to write is written, and nothing after it.
+    fn shut_down(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Lists `.` and `..` with the cookies 1 and 2; returns false if the sink is full. Later cookies are the caller's.

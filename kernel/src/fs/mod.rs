@@ -1,7 +1,7 @@
 //! Files: the virtual file system, its file systems, and the files that live outside any tree.
 //!
 //! A path name is resolved (`lookup`) from the places of an `FsContext` (`context`) through cached names (`dentry`) and
-//! mounts (`mount`) to an inode (`inode`), which a file system brought (`hostfs`, `tmpfs`, `procfs`, ...). Opening it
+//! mounts (`mount`) to an inode (`inode`), which a file system brought (`ext4`, `hostfs`, `tmpfs`, `procfs`, ...). Opening it
 //! (`open`) gives an open file description (`file`), which a descriptor table (`fd_table`) numbers. Reads and writes
 //! that wait do so in `io` alone. What a program does with names is in `names`, with attributes in `attributes`.
 
@@ -13,6 +13,7 @@ pub mod device;
 pub mod devtmpfs;
 pub mod epoll;
 pub mod eventfd;
+pub mod ext4;
 pub mod fd_table;
 pub mod fifo;
 pub mod file;
@@ -24,6 +25,7 @@ pub mod lookup;
 pub mod mount;
 pub mod names;
 pub mod open;
+pub mod page_cache;
 pub mod permission;
 pub mod pipe;
 pub mod poll;

@@ -223,7 +223,28 @@ pub fn unmount(at: &Path, detach: bool) -> Result<()> {
     }
     let old = mount.at.lock().take();
     drop((old, place));
+    for m in children.iter().chain([mount]) {
+        shut_down_unless_shown(&m.fs)?;
+    }
     Ok(())
+}
+
+/// Ends a file system that no mount shows any more. One that is still in use (it was detached) goes on until then.
+fn shut_down_unless_shown(fs: &Arc<dyn FileSystem>) -> Result<()> {
+    let device = fs.device();
+    if list().iter().any(|m| m.fs.device() == device) {
+        return Ok(());
+    }
+    fs.shut_down()
+}
+
+/// Ends all file systems: the machine stops. Errors are logged, as nobody is left to be told.
+pub fn shut_down_all() {
+    for mount in list().iter().rev() {
+        if let Err(e) = mount.fs.shut_down() {
+            crate::klog!(Error, "{}: unmounting: {e}", mount.source);
+        }
+    }
 }
 
 /// All mounts, in the order they were made, the root first.
