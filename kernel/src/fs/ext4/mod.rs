@@ -51,7 +51,6 @@ use crate::sync::SpinLock;
 use crate::time::timer::{Timer, TimerCallback};
 use crate::time::{Duration, Instant};
 use ::alloc::collections::BTreeSet;
-use ::alloc::string::String;
 use ::alloc::sync::{Arc, Weak};
 use ::alloc::vec::Vec;
 pub use mount::open;
@@ -246,10 +245,6 @@ impl FileSystem for Ext4 {
                 name_max: 255,
             })
         })
-    }
-
-    fn options(&self) -> String {
-        String::from(",relatime")
     }
 
     fn read_only(&self) -> bool {

@@ -11,6 +11,7 @@ use crate::mm::{IovDest, IovSource};
 use crate::task::{Gid, Uid};
 use ::alloc::collections::BTreeMap;
 use ::alloc::format;
+use ::alloc::string::String;
 use ::alloc::vec;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
