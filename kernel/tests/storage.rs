@@ -289,3 +289,61 @@ fn kills_at_random_moments_lose_nothing_that_was_synced() {
         check(&image);
     }
 }
+
+#[test]
+fn an_overlay_lets_many_guests_use_one_image() {
+    let s = Scratch::new("overlay");
+    let image = s.image("image", &[]);
+    let before = fs::read(&image).expect("the image");
+    let words = [format!("ubd0={image}"), "rootflags=overlay".into(), "rw".into()];
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut first = vmlinux(&words, "echo mine > /f; echo up; sleep 60")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("vmlinux starts");
+    wait_for(&mut first, "up");
+    let text = boot(
+        &words,
+        "rm /bin/ls; ls / 2>&1; echo x > /g; cat /g; cat /f 2>&1; mkdir /etc/new; cat /proc/mounts; sh -c 'echo $0'",
+    );
+    assert!(text.contains("overlay / overlay rw") || text.contains("/dev/ubda / overlay rw"), "{text}");
+    assert!(text.contains("x\n") && text.contains("not found") && text.contains("No such file"), "{text}");
+    kill(first);
+    assert!(fs::read(&image).expect("the image") == before, "the image was written");
+    let root = s.root();
+    let flags = format!("rootflags={root},overlay");
+    boot(&["rootfstype=hostfs", &flags, "rw"], "echo x > /file && rm -r /mnt && cat /file");
+    assert!(!Path::new(&root).join("file").exists() && Path::new(&root).join("mnt").exists());
+}
+
+#[test]
+fn an_initrd_is_the_root() {
+    let s = Scratch::new("initrd");
+    let root = s.root();
+    fs::write(
+        Path::new(&root).join("init"),
+        "#!/bin/sh\necho from /init $1; cat /proc/mounts; echo x > /y && cat /y\n",
+    )
+    .expect("an init");
+    host("/bin/chmod", &["755", &format!("{root}/init")]);
+    for (name, compressor) in [("plain", "cat"), ("gzip", "gzip"), ("zstd", "zstd -q")] {
+        let file = s.path(name);
+        host(
+            "/bin/sh",
+            &["-c", &format!("cd {root} && find . | busybox cpio -o -H newc 2>/dev/null | {compressor} > {file}")],
+        );
+        let out = Command::new(env!("CARGO_BIN_EXE_vmlinux"))
+            .args(["mem=64m", "quiet", &format!("initrd={file}"), "--", "arg"])
+            .stdin(Stdio::null())
+            .output()
+            .expect("vmlinux starts");
+        let text = String::from_utf8_lossy(&out.stdout).replace('\r', "");
+        assert!(
+            text.contains("from /init arg") && text.contains("rootfs / tmpfs rw") && text.ends_with("x\n"),
+            "{text}"
+        );
+    }
+    assert!(refusal(&["initrd=/no/such/file"]).contains("cpio"));
+    assert!(refusal(&["initrd=/bin/busybox"]).contains("not a cpio"));
+}

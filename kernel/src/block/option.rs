@@ -83,6 +83,17 @@ pub fn disk_name(index: u32) -> String {
     format!("ubd{}", char::from(b'a' + (index % 26) as u8))
 }
 
+/// The number of the disk that a name means: `/dev/ubda`, `ubda1`, `/dev/ubd0`.
+pub fn disk_of(name: &str) -> Option<u32> {
+    let unit = name.strip_prefix("/dev/").unwrap_or(name).strip_prefix("ubd")?;
+    let unit = unit.strip_prefix('/').unwrap_or(unit);
+    match unit.as_bytes().first()? {
+        b'0'..=b'9' => unit.parse().ok(),
+        letter => Some(u32::from(letter.wrapping_sub(b'a'))),
+    }
+    .filter(|&index| index < MAX_DISKS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +111,12 @@ mod tests {
         assert_eq!((cow.index, cow.cow.as_deref(), cow.image.as_str()), (1, Some("my.cow"), "/srv/base.img"));
         assert_eq!(parse("ubdc=x").unwrap().name(), "ubdc");
         assert!(UbdSpec::parse("ubdisk").is_none() && UbdSpec::parse("hda=x").is_none());
+    }
+
+    #[test]
+    fn names_lead_to_disks() {
+        let found = ["/dev/ubda", "ubdb3", "/dev/ubd1", "/dev/ubd/0", "sda", "/dev/ubdz"].map(disk_of);
+        assert_eq!(found, [Some(0), Some(1), Some(1), Some(0), None, None]);
     }
 
     #[test]

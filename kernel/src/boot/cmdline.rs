@@ -45,6 +45,8 @@ pub enum Root {
     Hostfs(String),
     /// ext4 on a block device (`root=/dev/ubda`).
     Block(String),
+    /// A tmpfs with the contents of cpio archives (`initrd=`).
+    Initrd(String),
 }
 
 /// What `trace=` asks for.
@@ -60,6 +62,8 @@ pub struct Trace {
 pub struct Options {
     pub mem: usize,
     pub root: Root,
+    /// The root is only read; changes go to memory and are gone afterwards (`rootflags=overlay`).
+    pub overlay: bool,
     pub writable: bool,
     pub init: Option<String>,
     pub init_args: Vec<String>,
@@ -113,6 +117,8 @@ A Linux machine in one host process.
   rootfstype=hostfs rootflags=DIR  a host directory is the root file system
   ubd<N>[r][s][c]=[COW-FILE,]IMAGE a block device, /dev/ubda for ubd0; the root, if not said otherwise
   root=/dev/ubda1                  which block device is the root (ext4)
+  rootflags=overlay                what is written to the root goes to memory (hostfs: rootflags=DIR,overlay)
+  initrd=FILE                      cpio archives (gzip, zstd) in memory are the root; init is /init then
   rw | ro                          whether the root may be written (default: ro)
   init=PATH                        the first program (default: /sbin/init, /etc/init, /bin/init, /bin/sh)
   mem=SIZE                         guest memory, with k, m or g (default: 512m, least: 16m)
@@ -199,6 +205,7 @@ struct Draft {
     rootfstype: Option<String>,
     rootflags: Option<String>,
     root: Option<String>,
+    initrd: Option<String>,
     quiet: bool,
     loglevel: Option<u8>,
 }
@@ -209,6 +216,7 @@ pub fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Command, Option
     let mut o = Options {
         mem: MEM_DEFAULT,
         root: Root::Hostfs(String::new()),
+        overlay: false,
         writable: false,
         init: None,
         init_args: Vec::new(),
@@ -237,6 +245,7 @@ pub fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Command, Option
         }
     }
     o.root = root_of(&draft, &o.disks)?;
+    o.overlay = takes_overlay(&draft, &o.root)?;
     o.loglevel = draft.loglevel.unwrap_or(if draft.quiet { 4 } else { 5 });
     let mut names: Vec<&str> = o.devices.iter().map(|d| d.name.as_str()).collect();
     let disks: Vec<String> = o.disks.iter().map(|d| format!("ubd{}", d.index)).collect();
@@ -312,7 +321,10 @@ fn option(word: &str, o: &mut Options, draft: &mut Draft) -> Result<(), OptionEr
             o.umid = Some(value.to_owned());
         }
         "initrd" => {
-            return Err(OptionError::new("initrd=", value, "initial RAM disks do not exist yet", "rootfstype=hostfs"));
+            if value.is_empty() {
+                return Err(OptionError::new("initrd=", value, "no file is named", "initrd=FILE, a cpio archive"));
+            }
+            draft.initrd = Some(value.to_owned());
         }
         "con" | "console" => console(word, value)?,
         _ if numbered("con") => console(word, value)?,
@@ -329,9 +341,29 @@ fn console(word: &str, value: &str) -> Result<(), OptionError> {
     }
 }
 
+/// Whether `rootflags=` asks for an overlay. Behind a hostfs directory there may be further words, separated by commas.
+fn takes_overlay(draft: &Draft, root: &Root) -> Result<bool, OptionError> {
+    let words = draft.rootflags.as_deref().unwrap_or_default().split(',');
+    let words = words.skip(usize::from(matches!(root, Root::Hostfs(_)) && draft.rootflags.is_some()));
+    let mut overlay = false;
+    for word in words.filter(|w| !w.is_empty()) {
+        match (word, root) {
+            ("overlay", Root::Hostfs(_) | Root::Block(_)) => overlay = true,
+            _ => {
+                let accepted = "rootflags=overlay for a block device, rootflags=DIR,overlay for hostfs";
+                return Err(OptionError::new("rootflags=", word, "unknown flag", accepted));
+            }
+        }
+    }
+    Ok(overlay)
+}
+
 /// As Linux and UML choose: what `rootfstype=` says; a block device if there is one.
 fn root_of(draft: &Draft, disks: &[UbdSpec]) -> Result<Root, OptionError> {
     let accepted = "ubd0=IMAGE, or rootfstype=hostfs rootflags=DIR";
+    if let Some(file) = &draft.initrd {
+        return Ok(Root::Initrd(file.clone()));
+    }
     let device = || draft.root.clone().unwrap_or_else(|| "/dev/ubda".into());
     match draft.rootfstype.as_deref() {
         Some("ext4") if disks.is_empty() => {

@@ -12,12 +12,13 @@ mod ip_option;
 mod panic;
 
 use crate::arch;
-use crate::block;
+use crate::block::{self, UbdSpec};
 use crate::error::{Errno, Error};
 use crate::fs::hostfs::HostFs;
 use crate::fs::inode::FileSystem;
 use crate::fs::mount::MountFlags;
-use crate::fs::{ext4, page_cache};
+use crate::fs::overlay::OverlayFs;
+use crate::fs::{ext4, initramfs, page_cache};
 use crate::sched::{self, IdlePolicy};
 use crate::{host, klog, mm, net, time, trace, tty, utsname};
 use alloc::format;
@@ -141,16 +142,25 @@ fn set_up_network(o: &Options) -> Result<(), BootError> {
 /// Opens the block devices, then the root.
 fn mount_root(o: &Options) -> Result<(), BootError> {
     block::register_driver();
+    let root_disk = match &o.root {
+        Root::Block(name) if o.overlay => block::option::disk_of(name),
+        _ => None,
+    };
     for disk in &o.disks {
-        block::attach(disk).map_err(|e| BootError::new(e.to_string()))?;
+        // Below an overlay nothing is written: any number of machines may have the image.
+        let disk = UbdSpec { read_only: disk.read_only || root_disk == Some(disk.index), ..disk.clone() };
+        block::attach(&disk).map_err(|e| BootError::new(e.to_string()))?;
     }
     page_cache::set_limit(o.mem as u64 / 2);
     let mut flags = MountFlags::empty();
-    flags.set(MountFlags::RDONLY, !o.writable);
+    // What is in memory only may be written in any case, as Linux does with its initramfs.
+    flags.set(MountFlags::RDONLY, !o.writable && !matches!(o.root, Root::Initrd(_)));
     let (fs, source) = match &o.root {
-        Root::Hostfs(dir) => (open_hostfs(dir, o.writable)?, String::from("/dev/root")),
+        Root::Hostfs(dir) => (open_hostfs(dir, o.writable && !o.overlay)?, String::from("/dev/root")),
         Root::Block(name) => open_disk(name, o)?,
+        Root::Initrd(file) => (open_initrd(file, o)?, String::from("rootfs")),
     };
+    let fs: Arc<dyn FileSystem> = if o.overlay { OverlayFs::new(fs, o.mem as u64 / 2)? } else { fs };
     crate::fs::boot::mount_initial(fs, &source, flags, o.mem as u64)?;
     Ok(())
 }
@@ -162,9 +172,20 @@ fn open_disk(name: &str, o: &Options) -> Result<(Arc<dyn FileSystem>, String), B
         BootError::new(format!("root={name}: no such block device; accepted: {}", names.join(", ")))
     })?;
     let image = o.disks.iter().find(|d| disk.name.starts_with(&d.name())).map_or("", |d| &d.image);
-    match ext4::open(&disk, o.writable) {
+    match ext4::open(&disk, o.writable && !o.overlay) {
         Ok(fs) => Ok((fs, format!("/dev/{}", disk.name))),
         Err(why) => Err(BootError::new(format!("root=/dev/{} ({image}): {why}", disk.name))),
+    }
+}
+
+fn open_initrd(file: &str, o: &Options) -> Result<Arc<dyn FileSystem>, BootError> {
+    let image = host::read_file(file).ok_or_else(|| {
+        let accepted = "a cpio archive (newc), plain or compressed with gzip or zstd";
+        BootError::new(format!("initrd={file}: cannot read this file; accepted: {accepted}"))
+    })?;
+    match initramfs::unpack(&image, o.mem as u64 / 2) {
+        Ok(fs) => Ok(fs),
+        Err(why) => Err(BootError::new(format!("initrd={file}: {why}"))),
     }
 }
 

@@ -249,6 +249,11 @@ fn ordinary_operations_leave_a_clean_image() {
         drop(fs);
         image.check();
         assert!(image.cat("/fifo/second").starts_with(b"hello"));
+        // An implementation by others reads the same.
+        let view = ext4_view::Ext4::load_from_path(&image.0).unwrap();
+        let bytes = view.read("/fifo/second").unwrap();
+        assert_eq!((bytes.len(), &bytes[119_999..]), (120_001, &[7, 7][..]));
+        assert_eq!(view.read_link("/short").unwrap().to_str().unwrap(), "dir/file");
     }
 }
 
