@@ -15,6 +15,7 @@ use crate::interrupt::Interrupt;
 use crate::rootfs::ext4::parse_size;
 use crate::rootfs::image::{self, Form};
 use crate::rootfs::recipe::Recipe;
+use crate::soak::SoakArgs;
 use crate::{bench, doctor, down, rootfs, shell};
 
 /// Runs programs in Flatland guests and measures them.
@@ -36,6 +37,8 @@ enum Command {
     Bench(BenchArgs),
     /// Boot a guest with a shell on this terminal
     Shell(ShellArgs),
+    /// Run something for long and look whether it holds
+    Soak(SoakArgs),
     /// Clear what a killed appliance left on the host (needs root)
     Down,
 }
@@ -167,6 +170,7 @@ impl Cli {
             Command::Rootfs(RootfsCommand::Import(args)) => args.run(),
             Command::Bench(args) => bench::run(Plan::new(args.wishes())?),
             Command::Shell(args) => shell::run(args.options()),
+            Command::Soak(args) => args.run(),
             Command::Down => down::run(),
         }
     }

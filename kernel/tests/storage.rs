@@ -134,10 +134,10 @@ fn partitions_and_second_disks_are_mounted() {
     drop(file);
     let text = boot(
         &[&format!("ubd0={disk}"), &format!("ubd1r={image}"), "root=/dev/ubda1", "rw"],
-        "ls /dev; mount -t ext4 -o ro /dev/ubdb /mnt && ls /mnt && umount /mnt && echo unmounted; \
+        "ls /dev; cat /proc/partitions; mount -t ext4 -o ro /dev/ubdb /mnt && ls /mnt && umount /mnt && echo unmounted; \
          mount -t ext4 /dev/ubdb /nowhere || true; dd if=/dev/ubdb bs=1k count=2 2>/dev/null | cat > /sb; stat -c %s /sb",
     );
-    for word in ["ubda1", "ubdb", "lost+found", "unmounted", "2048"] {
+    for word in ["ubda1", "ubdb", "98       16", "lost+found", "unmounted", "2048"] {
         assert!(text.contains(word), "no {word} in {text}");
     }
     check(&image);

@@ -496,6 +496,11 @@ pub trait FileSystem: Send + Sync {
         false
     }
 
+    /// A file system that was mounted read-only is to be written from now on (`mount -o remount,rw`).
+    fn make_writable(&self) -> Result<()> {
+        Err(Errno::EROFS.because("the file system was given to us read-only"))
+    }
+
     /// Brings everything to stable storage (sync(2)).
     fn sync(&self) -> Result<()> {
         Ok(())

@@ -190,8 +190,12 @@ pub fn remount(at: &Path, flags: MountFlags) -> Result<()> {
     if !at.is_mount_root() {
         return Err(Errno::EINVAL.because("nothing is mounted there"));
     }
-    if at.mount().fs.read_only() && !flags.contains(MountFlags::RDONLY) {
-        return Err(Errno::EROFS.because("the file system was given to us read-only"));
+    if !flags.contains(MountFlags::RDONLY) {
+        if at.mount().fs.read_only() {
+            at.mount().fs.make_writable()?;
+        }
+    } else {
+        at.mount().fs.sync()?;
     }
     at.mount().flags.store(flags.bits(), Ordering::Relaxed);
     Ok(())

@@ -171,7 +171,7 @@ syscalls! {
     162 sync() => super::storage::sys_sync, Full, "";
     163 acct(path) => none, Missing, "CONFIG_BSD_PROCESS_ACCT=n";
     164 settimeofday(ptr, ptr) => super::time::sys_settimeofday, Full, "";
-    165 mount(path, path, path, hex, ptr) => super::mount::sys_mount, Partial, "tmpfs, proc, sysfs, devtmpfs, bind, remount; no MS_MOVE, no propagation";
+    165 mount(path, path, path, hex, ptr) => super::mount::sys_mount, Partial, "ext4, tmpfs, proc, sysfs, devtmpfs, bind, remount; no MS_MOVE, no propagation";
     166 umount2(path, int) => super::mount::sys_umount2, Partial, "no MNT_EXPIRE";
     167 swapon(path, int) => none, Missing, "";
     168 swapoff(path) => none, Missing, "";

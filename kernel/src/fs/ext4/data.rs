@@ -143,6 +143,10 @@ impl Core {
             file.pages.set_size(end, new_size)?;
         }
         if kept > 0 {
+            if new_size > old_size {
+                // fdatasync(2) wants the size, too, even where the block was there.
+                self.tx.ordered.insert(file.ino);
+            }
             file.inode.size = new_size;
             self.dirty_data.insert(file.ino);
             let now = Timestamp::now();
@@ -261,6 +265,7 @@ impl Core {
             }
         }
         file.inode.size = size;
+        self.tx.ordered.insert(file.ino);
         self.note_inode(file);
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! ext4, for reading and writing.
 //!
-//! Written for this kernel rather than taken from the rsext4 crate: there, everything goes through one `&mut` that spans
-//! device reads, inode block counts are short once a directory's extents leave the inode, and the journal is written but
-//! never replayed, so the promise "a killed machine loses only what was not synced" could not be kept above it.
+//! Written for this kernel rather than taken from the rsext4 crate, in which a trial had found wrong block counts and bitmap
+//! padding: there, everything goes through one `&mut`, and the page cache, ordered data and the moment of a commit, on which
+//! the promise "a killed machine loses only what was not synced" rests, had to be ours in any case.
 //!
 //! Theory of operation. `volume` has the state and the transactions; an operation of the VFS comes in at `node`, changes
 //! memory, and is durable with the next commit: on fsync(2), O_SYNC, sync(2), every [`PERIOD`], or when the transaction has
@@ -249,6 +249,14 @@ impl FileSystem for Ext4 {
 
     fn read_only(&self) -> bool {
         self.volume.core.lock().mode == volume::Mode::ReadOnly
+    }
+
+    fn make_writable(&self) -> Result<()> {
+        let mut core = self.volume.core.lock();
+        mount::make_writable(&mut core).map_err(|why| {
+            crate::klog!(Error, "ext4 ({}): {why}", core.name);
+            Errno::EROFS.because("ext4 cannot write this image; dmesg says why")
+        })
     }
 
     fn sync(&self) -> Result<()> {

@@ -47,7 +47,7 @@ fn open_device(disk: &Disk, writable: bool) -> Result<Arc<Ext4>, String> {
     let mut core = read_core(name, &device, Buffers::new(device.clone(), 1024), true)?;
     let journal = open_journal(&mut core)?;
     let pending = core.sb.incompat.contains(Incompat::RECOVER);
-    let mut journal = match journal {
+    let journal = match journal {
         Some(mut journal) if pending && journal.start() != 0 => {
             let found = recovery::recover(&journal, &*device, core.sb.blocks)?;
             crate::klog!(Info, "ext4 ({name}): {} transactions recovered from the journal", found.transactions);
@@ -57,21 +57,20 @@ fn open_device(disk: &Disk, writable: bool) -> Result<Arc<Ext4>, String> {
         }
         other => other,
     };
-    if pending && journal.is_none() {
+    core.journal = journal;
+    if pending && core.journal.is_none() {
         return Err("needs recovery, but has no journal; run e2fsck on the image".into());
-    }
-    let mut writable = writable && !device.read_only();
-    if writable && let Some(why) = core.sb.not_writable() {
-        crate::klog!(Warning, "ext4 ({name}): {why}; mounted read-only");
-        writable = false;
     }
     if core.sb.state & STATE_ERROR != 0 {
         crate::klog!(Warning, "ext4 ({name}): the image is marked as damaged; run e2fsck on it");
     } else if core.sb.state & STATE_VALID == 0 {
         crate::klog!(Warning, "ext4 ({name}): not cleanly unmounted and no journal; run e2fsck on the image");
     }
-    if writable {
-        begin_writing(&mut core, journal.take())?;
+    if writable && !device.read_only() {
+        match core.sb.not_writable() {
+            Some(why) => crate::klog!(Warning, "ext4 ({name}): {why}; mounted read-only"),
+            None => begin_writing(&mut core)?,
+        }
     }
     check_root(&mut core)?;
     let clock = Clock { timer: None, callback: None, ticks: 0 };
@@ -200,11 +199,22 @@ fn apply(
     read_core(name, device, cache, false)
 }
 
+/// Begins to write what was mounted read-only.
+pub(super) fn make_writable(core: &mut Core) -> Result<(), String> {
+    if core.mode != Mode::ReadOnly || core.device.read_only() {
+        return Err("the block device is read-only".into());
+    }
+    match core.sb.not_writable() {
+        Some(why) => Err(why),
+        None => begin_writing(core),
+    }
+}
+
 /// Marks the image as mounted, starts the log, and deletes what the last machine left to delete.
-fn begin_writing(core: &mut Core, journal: Option<Journal>) -> Result<(), String> {
+fn begin_writing(core: &mut Core) -> Result<(), String> {
     let failed = |e: crate::error::Error| format!("cannot be written: {e}");
     let device = core.device.clone();
-    match journal {
+    match core.journal.take() {
         Some(mut journal) => {
             let bit64 = core.sb.incompat.contains(Incompat::BIT64);
             let sequence = journal.sequence;

@@ -588,6 +588,22 @@ fn a_kill_at_any_write_loses_nothing_that_was_synced() {
 }
 
 #[test]
+fn a_read_only_mount_can_become_writable() {
+    for options in [&[][..], &["-O", "^has_journal"]] {
+        let image = Image::new("remount", "20M", options);
+        let device = image.device(true, i64::MAX);
+        let fs = mount::open(&Disk { name: "test".into(), number: DeviceNumber::anonymous(), device }, false).unwrap();
+        let root: Dir = fs.root();
+        assert_eq!(errno(root.create(b"f", &new(NewKind::Regular))), Some(Errno::EROFS));
+        fs.make_writable().unwrap();
+        write(&make(&root, "f"), 0, b"written").unwrap();
+        drop((root, fs));
+        image.check();
+        assert_eq!(image.cat("/f"), b"written");
+    }
+}
+
+#[test]
 fn unsupported_features_are_refused_by_name() {
     for (feature, options) in [
         ("inline_data", &["-O", "inline_data"][..]),
