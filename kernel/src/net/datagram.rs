@@ -6,6 +6,7 @@
 
 use super::buffer::PacketBuf;
 use super::checksum;
+use super::datagram_ports::DatagramProtocol;
 use super::error::NetError;
 use super::event::Readiness;
 use super::icmp;
@@ -15,25 +16,17 @@ use super::ipv4::{HEADER_LEN, Ipv4Header, protocol};
 use super::port::Binding;
 use super::socket::{Shutdown, Socket, SocketId};
 use super::stack::NetStack;
+use super::udp::{UDP_HEADER, write_udp, write_udp_lite};
 use crate::time::Instant;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use netdrv::{Checksum, FrameMeta, Offloads};
 
-/// Bytes of a UDP header.
-pub const UDP_HEADER: usize = 8;
 /// Default of `SO_RCVBUF` and `SO_SNDBUF` (`rmem_default`).
 pub const DEFAULT_BUFFER: usize = 212_992;
 /// Bookkeeping that each datagram counts for beside its bytes, as the kernel's own buffers do on Linux.
 const OVERHEAD: usize = 512;
-
-/// What a datagram socket speaks.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) enum DatagramProtocol {
-    Udp,
-    Ping,
-    Raw(u8),
-}
 
 /// A UDP, ping or raw socket.
 pub(super) struct DatagramSocket {
@@ -44,7 +37,11 @@ pub(super) struct DatagramSocket {
     claimed: bool,
     /// Whether `bind` chose the address, or the route will.
     addr_bound: bool,
+    /// Whether `bind` chose the port, or we did.
+    port_bound: bool,
     pub(super) peer: Option<SocketAddrV4>,
+    /// Multicast groups that it has joined, and on which interfaces.
+    pub(super) groups: Vec<(Ipv4Addr, IfIndex)>,
     queue: VecDeque<Datagram>,
     queued: usize,
     /// Bytes sent that have not left.
@@ -63,6 +60,20 @@ struct Datagram {
     tos: u8,
     arrived: Instant,
     buf: PacketBuf,
+}
+
+/// What a sender chooses for one packet, over its socket's options (ip(7), `IP_PKTINFO`, `IP_TTL`, `IP_TOS` as ancillary
+/// data).
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct PacketChoices {
+    /// From which of our addresses.
+    pub source: Option<Ipv4Addr>,
+    /// Out of which interface.
+    pub interface: Option<IfIndex>,
+    /// Time to live.
+    pub ttl: Option<u8>,
+    /// Type of service.
+    pub tos: Option<u8>,
 }
 
 /// What is known of a received datagram beside its bytes.
@@ -91,7 +102,9 @@ impl DatagramSocket {
             local: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
             claimed: false,
             addr_bound: false,
+            port_bound: false,
             peer: None,
+            groups: Vec::new(),
             queue: VecDeque::new(),
             queued: 0,
             sending: 0,
@@ -102,7 +115,7 @@ impl DatagramSocket {
     }
 
     /// Whether a datagram from `from` to our address `to` is for this socket; higher is a better match.
-    fn score(&self, from: SocketAddrV4, to: Ipv4Addr) -> Option<u32> {
+    pub(super) fn score(&self, from: SocketAddrV4, to: Ipv4Addr) -> Option<u32> {
         let mut score = 1;
         if !self.local.ip().is_unspecified() {
             if *self.local.ip() != to {
@@ -111,7 +124,7 @@ impl DatagramSocket {
             score += 1;
         }
         if let Some(peer) = self.peer {
-            let same = if self.protocol == DatagramProtocol::Udp { peer == from } else { peer.ip() == from.ip() };
+            let same = if self.protocol.is_udp() { peer == from } else { peer.ip() == from.ip() };
             if !same {
                 return None;
             }
@@ -151,6 +164,7 @@ impl NetStack {
         datagram.local = SocketAddrV4::new(ip, port);
         datagram.claimed = !raw;
         datagram.addr_bound = !ip.is_unspecified();
+        datagram.port_bound = addr.port() != 0;
         Ok(())
     }
 
@@ -161,15 +175,12 @@ impl NetStack {
             addr,
             reuse_addr: socket.options.reuse_addr,
             reuse_port: socket.options.reuse_port,
+            family: socket.family,
             v6_only: socket.options.v6_only,
             listening: false,
             ephemeral: false,
         };
-        let ports = match socket.datagram()?.protocol {
-            DatagramProtocol::Udp => &mut self.udp_ports,
-            DatagramProtocol::Ping => &mut self.ping_idents,
-            DatagramProtocol::Raw(_) => return Ok(0),
-        };
+        let Some(ports) = self.datagram_ports.of_mut(socket.datagram()?.protocol) else { return Ok(0) };
         ports.bind(port, binding, &mut self.ip.rng)
     }
 
@@ -189,18 +200,18 @@ impl NetStack {
 
     /// Sets the peer of a datagram socket, or forgets it (`AF_UNSPEC`).
     pub(super) fn datagram_connect(&mut self, id: SocketId, peer: Option<SocketAddrV4>) -> Result<(), NetError> {
-        let Some(mut peer) = peer else {
+        let Some(peer) = peer else {
             let datagram = self.datagram_mut(id)?;
             datagram.peer = None;
             if !datagram.addr_bound {
                 datagram.local.set_ip(Ipv4Addr::UNSPECIFIED);
             }
+            if !datagram.port_bound {
+                self.give_up_port(id)?;
+            }
             return Ok(());
         };
-        if peer.ip().is_unspecified() {
-            peer.set_ip(Ipv4Addr::LOCALHOST);
-        }
-        let path = self.datagram_path(id, *peer.ip())?;
+        let path = self.datagram_path(id, *peer.ip(), &PacketChoices::default())?;
         self.autobind(id)?;
         let datagram = self.datagram_mut(id)?;
         datagram.peer = Some(peer);
@@ -210,18 +221,36 @@ impl NetStack {
         Ok(())
     }
 
-    fn datagram_path(&self, id: SocketId, dst: Ipv4Addr) -> Result<Path, NetError> {
+    /// Frees the port, or the echo identifier, of a socket.
+    fn give_up_port(&mut self, id: SocketId) -> Result<(), NetError> {
+        let datagram = self.datagram_mut(id)?;
+        let (port, protocol) = (datagram.local.port(), datagram.protocol);
+        datagram.local.set_port(0);
+        datagram.claimed = false;
+        if let Some(ports) = self.datagram_ports.of_mut(protocol) {
+            ports.unbind(port, id);
+        }
+        Ok(())
+    }
+
+    fn datagram_path(&self, id: SocketId, dst: Ipv4Addr, choices: &PacketChoices) -> Result<Path, NetError> {
         let socket = self.sockets.get(id).ok_or(NetError::BadSocket)?;
         let via = match dst.is_multicast() {
             true => socket.options.multicast_interface.or(socket.options.bound_device),
             false => socket.options.bound_device,
         };
+        if choices.source.is_some_and(|s| !self.ip.is_own(s)) {
+            return Err(NetError::NetUnreachable);
+        }
         let local = *socket.datagram()?.local.ip();
-        let path = self.ip.path(dst, (!local.is_unspecified() && !local.is_multicast()).then_some(local), via)?;
+        // Who is bound to a group or a broadcast address speaks from one of its own.
+        let bound = Some(local).filter(|l| self.ip.is_own(*l));
+        let path = self.ip.path(dst, choices.source.or(bound), choices.interface.or(via))?;
         if path.is_group() && !dst.is_multicast() && !socket.options.broadcast {
             return Err(NetError::AccessDenied);
         }
-        Ok(path)
+        let echo = path.echo && (!dst.is_multicast() || socket.options.multicast_loop);
+        Ok(Path { echo, ..path })
     }
 
     /// Sends a datagram of `len` bytes (`sendto(2)`); `fill` writes them and returns how many it wrote. Without
@@ -238,6 +267,22 @@ impl NetStack {
         now: Instant,
         fill: &mut dyn FnMut(&mut [u8]) -> usize,
     ) -> Result<usize, NetError> {
+        self.send_chosen(id, dst, &PacketChoices::default(), len, now, fill)
+    }
+
+    /// As [`NetStack::send_to`], with choices of the sender's for this one packet.
+    ///
+    /// # Errors
+    /// Also `NetUnreachable` for a source address that is not ours.
+    pub fn send_chosen(
+        &mut self,
+        id: SocketId,
+        dst: Option<SocketAddr>,
+        choices: &PacketChoices,
+        len: usize,
+        now: Instant,
+        fill: &mut dyn FnMut(&mut [u8]) -> usize,
+    ) -> Result<usize, NetError> {
         self.check_error(id)?;
         let socket = self.sockets.get(id).ok_or(NetError::BadSocket)?;
         let datagram = socket.datagram()?;
@@ -245,30 +290,37 @@ impl NetStack {
             return Err(NetError::BrokenPipe);
         }
         let dst = match dst {
-            Some(addr) => socket.family.to_v4(addr)?,
+            Some(addr) => socket.peer_address(addr)?,
             None => datagram.peer.ok_or(NetError::DestinationRequired)?,
         };
-        let dst = if dst.ip().is_unspecified() { SocketAddrV4::new(Ipv4Addr::LOCALHOST, dst.port()) } else { dst };
         let protocol = datagram.protocol;
-        let udp = protocol == DatagramProtocol::Udp;
+        let udp = protocol.is_udp();
         if udp && dst.port() == 0 {
             return Err(NetError::Invalid);
         }
-        let headers = HEADER_LEN + if udp { UDP_HEADER } else { 0 };
+        let whole = matches!(protocol, DatagramProtocol::Raw(_)) && socket.options.header_included;
+        let headers = if whole { 0 } else { HEADER_LEN } + if udp { UDP_HEADER } else { 0 };
         if len > 65535 - headers || (protocol == DatagramProtocol::Ping && len < icmp::ICMP_HEADER) {
             return Err(if len > 65535 - headers { NetError::MessageTooLong } else { NetError::Invalid });
         }
         if datagram.sending >= socket.options.send_buffer.unwrap_or(DEFAULT_BUFFER) {
             return Err(NetError::WouldBlock);
         }
-        let path = self.datagram_path(id, *dst.ip())?;
+        let path = self.datagram_path(id, *dst.ip(), choices)?;
+        if whole && len > path.mtu {
+            return Err(NetError::MessageTooLong);
+        }
         self.autobind(id)?;
         let mut buf = self.ip.pool.get(headers + len);
         if fill(&mut buf.bytes_mut()[headers..]) < len {
             self.ip.pool.put(buf);
             return Err(NetError::Fault);
         }
-        let meta = match self.write_headers(id, &path, dst, buf.bytes_mut()) {
+        let written = match whole {
+            true => self.complete_header(&path, *dst.ip(), buf.bytes_mut()).map(|()| FrameMeta::default()),
+            false => self.write_headers(id, &path, dst, choices, buf.bytes_mut()),
+        };
+        let meta = match written {
             Ok(meta) => meta,
             Err(error) => {
                 self.ip.pool.put(buf);
@@ -289,22 +341,24 @@ impl NetStack {
         id: SocketId,
         path: &Path,
         dst: SocketAddrV4,
+        choices: &PacketChoices,
         packet: &mut [u8],
     ) -> Result<FrameMeta, NetError> {
         let socket = self.sockets.get(id).ok_or(NetError::BadSocket)?;
         let (datagram, options) = (socket.datagram()?, &socket.options);
-        let local = datagram.local;
-        let source = if local.ip().is_unspecified() || local.ip().is_multicast() { path.source } else { *local.ip() };
+        let (local, source) = (datagram.local, path.source);
         let number = match datagram.protocol {
             DatagramProtocol::Udp => protocol::UDP,
+            DatagramProtocol::UdpLite => protocol::UDP_LITE,
             DatagramProtocol::Ping => protocol::ICMP,
             DatagramProtocol::Raw(number) => number,
         };
         let mut ip = Ipv4Header::new(source, *dst.ip(), number, packet.len() - HEADER_LEN);
-        ip.ttl = if dst.ip().is_multicast() { options.multicast_ttl } else { options.ttl };
-        ip.tos = options.tos;
+        let ttl = if dst.ip().is_multicast() { options.multicast_ttl } else { options.ttl };
+        ip.ttl = choices.ttl.unwrap_or(ttl);
+        ip.tos = choices.tos.unwrap_or(options.tos);
         ip.dont_fragment = options.dont_fragment;
-        let kind = datagram.protocol;
+        let (kind, coverage) = (datagram.protocol, options.send_coverage);
         if !ip.dont_fragment {
             ip.ident = self.ip.next_ident(source, *dst.ip());
         }
@@ -320,6 +374,7 @@ impl NetStack {
                     return Ok(FrameMeta { checksum, gso: None });
                 }
             }
+            DatagramProtocol::UdpLite => write_udp_lite(payload, local.port(), dst.port(), &ip, coverage),
             DatagramProtocol::Ping => {
                 // Only echo requests, under our own identifier (icmp(7)).
                 if payload[0] != icmp::kind::ECHO || payload[1] != 0 {
@@ -331,6 +386,29 @@ impl NetStack {
             DatagramProtocol::Raw(_) => {}
         }
         Ok(FrameMeta::default())
+    }
+
+    /// Fills in what a program that writes IP headers itself leaves to us: length, checksum, and where they are zero the
+    /// source and the identification (`IP_HDRINCL`, raw(7)). The packet goes to `dst`, whatever the header says.
+    fn complete_header(&mut self, path: &Path, dst: Ipv4Addr, packet: &mut [u8]) -> Result<(), NetError> {
+        let len = packet.len();
+        let h = packet.first_chunk_mut::<HEADER_LEN>().ok_or(NetError::Invalid)?;
+        let header_len = usize::from(h[0] & 0x0f) * 4;
+        if header_len < HEADER_LEN || header_len > len {
+            return Err(NetError::Invalid);
+        }
+        h[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+        if h[12..16] == [0; 4] {
+            h[12..16].copy_from_slice(&path.source.octets());
+        }
+        if h[4..6] == [0; 2] {
+            let ident = self.ip.next_ident(path.source, dst);
+            h[4..6].copy_from_slice(&ident.to_be_bytes());
+        }
+        h[10..12].fill(0);
+        let sum = checksum::of(&packet[..header_len]);
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        Ok(())
     }
 
     /// Takes the next datagram (`recvfrom(2)`): `take` is called with its bytes; with `peek` it stays.
@@ -390,102 +468,31 @@ impl NetStack {
         self.raw_sockets.retain(|raw| *raw != id);
         if let super::socket::Inner::Datagram(datagram) = socket.inner {
             let port = datagram.local.port();
-            match datagram.protocol {
-                DatagramProtocol::Udp => self.udp_ports.unbind(port, id),
-                DatagramProtocol::Ping => self.ping_idents.unbind(port, id),
-                DatagramProtocol::Raw(_) => {}
+            if let Some(ports) = self.datagram_ports.of_mut(datagram.protocol) {
+                ports.unbind(port, id);
             }
             for waiting in datagram.queue {
                 self.ip.pool.put(waiting.buf);
             }
-        }
-    }
-
-    /// Takes an IP packet with a UDP datagram to one of our addresses, or to everyone's.
-    pub(super) fn udp_input(
-        &mut self,
-        ip: &Ipv4Header,
-        packet: &[u8],
-        interface: IfIndex,
-        trusted: bool,
-        now: Instant,
-    ) {
-        let bytes = &packet[ip.header_len..ip.total_len];
-        let Some(h) = bytes.first_chunk::<UDP_HEADER>() else {
-            self.ip.stats.udp_in_errors += 1;
-            return;
-        };
-        let len = usize::from(u16::from_be_bytes([h[4], h[5]]));
-        let has_checksum = h[6..8] != [0, 0];
-        let valid = |datagram: &[u8]| {
-            let pseudo = checksum::pseudo_header(ip.src, ip.dst, protocol::UDP, datagram.len());
-            checksum::fold(pseudo + checksum::sum(datagram)) == 0xffff
-        };
-        if len < UDP_HEADER || len > bytes.len() || (has_checksum && !trusted && !valid(&bytes[..len])) {
-            self.ip.stats.udp_in_errors += 1;
-            return;
-        }
-        let from = SocketAddrV4::new(ip.src, u16::from_be_bytes([h[0], h[1]]));
-        let port = u16::from_be_bytes([h[2], h[3]]);
-        let group = !self.ip.is_own(ip.dst);
-        let payload = &bytes[UDP_HEADER..len];
-        let mut delivered = 0;
-        if group {
-            for socket in self.matching(port, from, ip.dst, interface) {
-                self.deliver(socket, from, ip, interface, payload);
-                delivered += 1;
-            }
-        } else if let Some(socket) = self.best_match(port, from, ip.dst, interface) {
-            self.deliver(socket, from, ip, interface, payload);
-            delivered += 1;
-        }
-        if delivered == 0 {
-            self.ip.stats.udp_no_ports += 1;
-            if !group {
-                let code = icmp::unreachable::PORT;
-                self.ip.report(icmp::kind::UNREACHABLE, code, 0, &packet[..ip.total_len], now);
+            for (group, index) in datagram.groups {
+                self.ip.leave(index, group, self.now);
             }
         }
-    }
-
-    fn candidates(
-        &self,
-        port: u16,
-        from: SocketAddrV4,
-        to: Ipv4Addr,
-        interface: IfIndex,
-    ) -> impl Iterator<Item = (SocketId, u32)> + '_ {
-        self.udp_ports.bindings(port).iter().filter(|b| !b.v6_only).filter_map(move |b| {
-            let socket = self.sockets.get(b.socket)?;
-            let device = socket.options.bound_device.is_none_or(|d| d == interface);
-            let score = socket.datagram().ok()?.score(from, to).filter(|_| device)?;
-            Some((b.socket, score))
-        })
-    }
-
-    fn matching(&self, port: u16, from: SocketAddrV4, to: Ipv4Addr, interface: IfIndex) -> alloc::vec::Vec<SocketId> {
-        self.candidates(port, from, to, interface).map(|(id, _)| id).collect()
-    }
-
-    /// The socket that a datagram is for; equals share by hash (`SO_REUSEPORT`).
-    fn best_match(&self, port: u16, from: SocketAddrV4, to: Ipv4Addr, interface: IfIndex) -> Option<SocketId> {
-        let best = self.candidates(port, from, to, interface).map(|(_, score)| score).max()?;
-        let mut equals = self.candidates(port, from, to, interface).filter(|(_, score)| *score == best);
-        let count = self.udp_ports.bindings(port).len();
-        if count == 1 {
-            return equals.next().map(|(id, _)| id);
-        }
-        let count = self.candidates(port, from, to, interface).filter(|(_, score)| *score == best).count();
-        let spread = from.ip().to_bits().wrapping_mul(0x9e37_79b9).wrapping_add(u32::from(from.port()));
-        equals.nth(spread as usize % count.max(1)).map(|(id, _)| id)
     }
 
     /// Puts a datagram into a socket's queue, if it fits.
-    fn deliver(&mut self, id: SocketId, from: SocketAddrV4, ip: &Ipv4Header, interface: IfIndex, bytes: &[u8]) {
+    pub(super) fn deliver(
+        &mut self,
+        id: SocketId,
+        from: SocketAddrV4,
+        ip: &Ipv4Header,
+        interface: IfIndex,
+        bytes: &[u8],
+    ) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         let limit = socket.options.receive_buffer.map_or(DEFAULT_BUFFER, |b| b.saturating_mul(2));
         let Ok(datagram) = socket.datagram_mut() else { return };
-        let udp = datagram.protocol == DatagramProtocol::Udp;
+        let udp = datagram.protocol.is_udp();
         // One always fits an empty queue, however small the buffer.
         if datagram.read_shut || (datagram.queued + bytes.len() + OVERHEAD > limit && !datagram.queue.is_empty()) {
             datagram.drops += 1;
@@ -504,7 +511,7 @@ impl NetStack {
         let Some(h) = message.first_chunk::<{ icmp::ICMP_HEADER }>() else { return };
         let ident = u16::from_be_bytes([h[4], h[5]]);
         let from = SocketAddrV4::new(ip.src, 0);
-        let owner = self.ping_idents.bindings(ident).iter().map(|b| b.socket).find(|id| {
+        let owner = self.datagram_ports.bindings(DatagramProtocol::Ping, ident).iter().map(|b| b.socket).find(|id| {
             let datagram = self.sockets.get(*id).and_then(|s| s.datagram().ok());
             datagram.is_some_and(|d| d.score(from, ip.dst).is_some())
         });
@@ -539,26 +546,13 @@ impl NetStack {
         found
     }
 
-    /// An ICMP message about a UDP datagram of ours: a connected socket reports it (RFC 1122, section 4.1.3.3).
-    pub(super) fn udp_error(&mut self, local: SocketAddrV4, remote: SocketAddrV4, error: NetError) {
-        let ours = |id: &SocketId| {
-            let datagram = self.sockets.get(*id).and_then(|s| s.datagram().ok());
-            datagram.is_some_and(|d| d.peer == Some(remote) && (*d.local.ip() == *local.ip()))
-        };
-        let socket = self.udp_ports.bindings(local.port()).iter().map(|b| b.socket).find(ours);
-        if let Some(id) = socket {
-            self.report_error(id, Some(error));
-            self.note(id);
-        }
-    }
-
     /// An ICMP message about an echo request of ours.
     pub(super) fn ping_error(&mut self, ident: u16, remote: Ipv4Addr, error: NetError) {
         let ours = |id: &SocketId| {
             let datagram = self.sockets.get(*id).and_then(|s| s.datagram().ok());
             datagram.and_then(|d| d.peer).is_some_and(|p| *p.ip() == remote)
         };
-        let socket = self.ping_idents.bindings(ident).iter().map(|b| b.socket).find(ours);
+        let socket = self.datagram_ports.bindings(DatagramProtocol::Ping, ident).iter().map(|b| b.socket).find(ours);
         if let Some(id) = socket {
             self.report_error(id, Some(error));
             self.note(id);
@@ -586,24 +580,4 @@ impl NetStack {
     fn datagram_mut(&mut self, id: SocketId) -> Result<&mut DatagramSocket, NetError> {
         self.sockets.get_mut(id).ok_or(NetError::BadSocket)?.datagram_mut()
     }
-}
-
-/// Writes a UDP header in front of a payload that is in place.
-fn write_udp(datagram: &mut [u8], src: u16, dst: u16, ip: &Ipv4Header, partial: bool) {
-    let len = datagram.len();
-    datagram[0..2].copy_from_slice(&src.to_be_bytes());
-    datagram[2..4].copy_from_slice(&dst.to_be_bytes());
-    datagram[4..6].copy_from_slice(&(len as u16).to_be_bytes());
-    datagram[6..8].fill(0);
-    let pseudo = checksum::pseudo_header(ip.src, ip.dst, protocol::UDP, len);
-    let sum = if partial {
-        checksum::fold(pseudo)
-    } else {
-        // Zero would mean "no checksum" (RFC 768).
-        match !checksum::fold(pseudo + checksum::sum(datagram)) {
-            0 => 0xffff,
-            sum => sum,
-        }
-    };
-    datagram[6..8].copy_from_slice(&sum.to_be_bytes());
 }

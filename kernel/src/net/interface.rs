@@ -1,7 +1,8 @@
 //! Interfaces: their addresses, state, counters and transmit queue.
 
-use super::addr::Prefix;
+use super::addr::{LOOPBACK6, Prefix};
 use super::buffer::PacketBuf;
+use super::multicast::Group;
 use super::socket::SocketId;
 use super::tcp::FlowId;
 use alloc::collections::VecDeque;
@@ -94,12 +95,16 @@ pub struct Interface {
     pub mac: MacAddr,
     /// Largest IP packet in bytes.
     pub mtu: u32,
+    /// What the device can carry, and `mtu` therefore be at most.
+    pub max_mtu: u32,
     /// What the device takes off the stack's hands.
     pub offloads: Offloads,
     /// Whether the administrator has brought it up (`IFF_UP`).
     pub up: bool,
     /// Its addresses, primary ones first.
     pub addresses: Vec<InterfaceAddr>,
+    /// Multicast groups that somebody here has joined on it.
+    pub groups: Vec<Group>,
     /// Its counters.
     pub stats: InterfaceStats,
     pub(super) txq: VecDeque<QueuedFrame>,
@@ -118,9 +123,11 @@ impl Interface {
             kind: link.kind,
             mac: link.mac,
             mtu: link.mtu,
+            max_mtu: link.mtu,
             offloads: link.offloads,
             up: false,
             addresses: Vec::new(),
+            groups: Vec::new(),
             stats: InterfaceStats::default(),
             txq: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -142,10 +149,11 @@ impl Interface {
         kind | if self.up { UP | RUNNING | LOWER_UP } else { 0 }
     }
 
-    /// Whether `addr` is one of this interface's own; all of 127.0.0.0/8 is loopback's.
+    /// Whether `addr` is one of this interface's own; all of 127.0.0.0/8 is loopback's, and `::1`.
     pub fn owns(&self, addr: Ipv4Addr) -> bool {
-        self.addresses.iter().any(|a| a.addr == addr)
-            || (self.kind == LinkKind::Loopback && self.addresses.iter().any(|a| a.prefix.contains(addr)))
+        let loopback = self.kind == LinkKind::Loopback;
+        self.addresses.iter().any(|a| a.addr == addr || (loopback && a.prefix.contains(addr)))
+            || (loopback && addr == LOOPBACK6)
     }
 
     /// Whether `addr` means everyone on this link.

@@ -5,7 +5,7 @@
 //! gives the frame to the device or to the interface's queue. Loopback packets go to a queue that the poll loop feeds
 //! back to input. Nothing here knows sockets: errors about packets travel as ICMP messages, our own too.
 
-use super::addr::Prefix;
+use super::addr::{LOOPBACK6, Prefix, stays_inside};
 use super::buffer::{BufferPool, MAX_PACKET, PacketBuf};
 use super::error::NetError;
 use super::fragment::{Expired, Reassembly};
@@ -59,6 +59,8 @@ pub struct Path {
     pub mtu: usize,
     /// What the device does by itself.
     pub offloads: Offloads,
+    /// Whether packets to a group come back to us as well: everyone on the link, or a group that somebody here joined.
+    pub echo: bool,
     /// Valid while [`IpLayer::generation`] is this.
     pub generation: u64,
 }
@@ -179,7 +181,7 @@ impl IpLayer {
         label: Option<&str>,
     ) -> Result<(), NetError> {
         let prefix = Prefix::new(addr, prefix_len).ok_or(NetError::Invalid)?;
-        if addr.is_unspecified() || addr.is_multicast() || addr.is_broadcast() {
+        if addr.is_unspecified() || addr.is_multicast() || addr.is_broadcast() || addr == LOOPBACK6 {
             return Err(NetError::Invalid);
         }
         let interface = self.interface_mut(index)?;
@@ -241,12 +243,26 @@ impl IpLayer {
     /// How packets reach `dst`, from `source` if the sender is bound to one, out of `via` if it is bound to one.
     ///
     /// # Errors
-    /// `NetUnreachable`, `HostUnreachable` or `NetDown`, as Linux reports them.
+    /// `NetUnreachable`, `HostUnreachable` or `NetDown`, as Linux reports them; `Invalid` where a sender that is bound to a
+    /// loopback address would show it on a link (RFC 1122, section 3.2.1.3).
     pub fn path(&self, dst: Ipv4Addr, source: Option<Ipv4Addr>, via: Option<IfIndex>) -> Result<Path, NetError> {
         let source = source.filter(|s| !s.is_unspecified());
+        // Who is bound to an address of one version does not reach the other's.
+        if source.is_some_and(|s| (s == LOOPBACK6) != (dst == LOOPBACK6)) {
+            return Err(NetError::NetUnreachable);
+        }
         if self.is_own(dst) {
             return self.local_path(dst, source);
         }
+        let path = self.link_path(dst, source, via)?;
+        match stays_inside(path.source) && !path.is_local() {
+            true => Err(NetError::Invalid),
+            false => Ok(path),
+        }
+    }
+
+    /// As [`IpLayer::path`], to others than ourselves.
+    fn link_path(&self, dst: Ipv4Addr, source: Option<Ipv4Addr>, via: Option<IfIndex>) -> Result<Path, NetError> {
         let usable =
             |r: &Route| via.is_none_or(|v| v == r.interface) && self.interface(r.interface).is_some_and(|i| i.up);
         let route = self.routes.lookup(dst, usable);
@@ -274,7 +290,8 @@ impl IpLayer {
             true => NextHop::Group(MacAddr::BROADCAST),
             false => NextHop::Neighbor(hop),
         };
-        Ok(self.path_on(interface, next_hop, own))
+        let echo = next_hop == NextHop::Group(MacAddr::BROADCAST);
+        Ok(Path { echo, ..self.path_on(interface, next_hop, own) })
     }
 
     fn local_path(&self, dst: Ipv4Addr, source: Option<Ipv4Addr>) -> Result<Path, NetError> {
@@ -296,17 +313,20 @@ impl IpLayer {
         let interface = chosen.ok_or(NetError::NetUnreachable)?;
         let own = source.or(interface.source_for(dst)).ok_or(NetError::AddrNotAvailable)?;
         let mac = if dst.is_multicast() { multicast_mac(dst) } else { MacAddr::BROADCAST };
-        Ok(self.path_on(interface, NextHop::Group(mac), own))
+        let echo = !dst.is_multicast() || interface.has_group(dst);
+        Ok(Path { echo, ..self.path_on(interface, NextHop::Group(mac), own) })
     }
 
-    fn path_on(&self, interface: &Interface, next_hop: NextHop, source: Ipv4Addr) -> Path {
+    /// A path out of an interface.
+    pub(super) fn path_on(&self, interface: &Interface, next_hop: NextHop, source: Ipv4Addr) -> Path {
         // On loopback nobody looks at checksums, and nothing is ever cut.
         let (next_hop, offloads) = match interface.kind {
             LinkKind::Loopback => (NextHop::Local, Offloads::TX_CSUM),
             LinkKind::Ethernet => (next_hop, interface.offloads),
         };
         let mtu = (interface.mtu as usize).min(MAX_PACKET);
-        Path { interface: interface.index, next_hop, source, mtu, offloads, generation: self.generation }
+        let (index, generation) = (interface.index, self.generation);
+        Path { interface: index, next_hop, source, mtu, offloads, echo: false, generation }
     }
 
     /// An identification for a packet that may be fragmented: each destination has a sequence of its own.
@@ -331,10 +351,7 @@ impl IpLayer {
         match path.next_hop {
             NextHop::Local => self.loopback.push_back(frame),
             NextHop::Group(mac) => {
-                if let Some(interface) = self.interface(path.interface)
-                    && interface.is_broadcast(destination(&frame.buf))
-                {
-                    // Everyone on the link includes us.
+                if path.echo {
                     let copy = self.pool.copy(frame.buf.bytes());
                     let meta = FrameMeta { checksum: Checksum::Valid, gso: None };
                     self.loopback.push_back(QueuedFrame { meta, buf: copy, charge: None });
@@ -515,7 +532,7 @@ impl IpLayer {
         }
     }
 
-    /// Runs the timers of neighbours and reassembly.
+    /// Runs the timers of neighbours, groups and reassembly.
     pub(super) fn run_timers(&mut self, now: Instant) {
         let (mut solicits, mut failed) = (Vec::new(), Vec::new());
         self.neighbors.expire(now, &mut solicits, &mut failed);
@@ -526,6 +543,7 @@ impl IpLayer {
             self.report_to_ourselves(icmp::unreachable::HOST, frame.buf.bytes());
             self.discard(frame);
         }
+        self.report_groups(now);
         let mut expired = Vec::new();
         self.reassembly.expire(now, &mut self.pool, &mut expired);
         for Expired { start } in expired {
@@ -537,7 +555,8 @@ impl IpLayer {
 
     /// The next time [`IpLayer::run_timers`] has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        [self.neighbors.next_deadline(), self.reassembly.next_deadline()].into_iter().flatten().min()
+        let groups = self.next_report();
+        [self.neighbors.next_deadline(), self.reassembly.next_deadline(), groups].into_iter().flatten().min()
     }
 
     /// Sends an ICMP error about a received packet to its source, within the rate limit.
@@ -603,9 +622,4 @@ impl QueuedFrame {
         }
         meta
     }
-}
-
-fn destination(packet: &PacketBuf) -> Ipv4Addr {
-    let octets = packet.bytes().get(16..20).and_then(|b| b.first_chunk::<4>());
-    octets.map_or(Ipv4Addr::UNSPECIFIED, |b| Ipv4Addr::from_octets(*b))
 }

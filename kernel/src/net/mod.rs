@@ -30,7 +30,7 @@
 //! Work per packet does not grow with the number of flows: one hash look-up, a dirty list, a heap with lazy deletion.
 //! In the steady state nothing is allocated or cleared per packet. Bounded: accept queues and handshakes, neighbours
 //! and their queues, fragments, transmit queues, datagram queues, TIME-WAIT tuples, orphans, ICMP errors per second.
-//! Not there: forwarding, IPv6 beyond v4-mapped addresses, urgent data, IP options, multicast membership.
+//! Not there: forwarding, IPv6 beyond `::1` and v4-mapped addresses, urgent data, IP options.
 //!
 //! ## In the kernel
 //!
@@ -45,6 +45,7 @@ mod buffer;
 mod checksum;
 pub mod config;
 mod datagram;
+mod datagram_ports;
 mod error;
 mod event;
 pub mod facts;
@@ -55,6 +56,7 @@ mod interface;
 mod ip;
 mod ipv4;
 mod link;
+mod multicast;
 mod neighbor;
 pub mod netlink;
 pub mod network;
@@ -68,13 +70,14 @@ mod stack;
 mod stats;
 pub mod tcp;
 mod timer;
+mod udp;
 pub mod unix;
 
 #[cfg(test)]
 mod tests;
 
 pub use addr::{Family, FourTuple, Prefix};
-pub use datagram::{DEFAULT_BUFFER as DATAGRAM_BUFFER, DatagramInfo};
+pub use datagram::{DEFAULT_BUFFER as DATAGRAM_BUFFER, DatagramInfo, PacketChoices};
 pub use error::NetError;
 pub use event::Readiness;
 pub use interface::{IfIndex, Interface, InterfaceAddr, InterfaceStats, LinkInfo, LinkKind};
@@ -84,3 +87,4 @@ pub use route::{Route, RouteKind, RouteProtocol};
 pub use socket::{Shutdown, SocketId, SocketKind, SocketOptions};
 pub use stack::{NetConfig, NetStack};
 pub use stats::SnmpStats;
+pub use udp::UDP_HEADER;

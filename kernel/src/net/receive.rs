@@ -1,13 +1,13 @@
 //! Packets in: link, IP, ICMP; the transports take over from here.
 
-use super::error::NetError;
+use super::datagram_ports::DatagramProtocol;
 use super::icmp::{self, IcmpError};
 use super::interface::{IfIndex, LinkKind, QueuedFrame};
 use super::ipv4::{HEADER_LEN, Ipv4Header, protocol};
 use super::link::{ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_IPV4, EthernetHeader};
 use super::stack::NetStack;
 use super::tcp::engine::TcpState;
-use crate::net::addr::FourTuple;
+use crate::net::addr::{FourTuple, LOOPBACK6, stays_inside};
 use crate::net::checksum;
 use crate::time::Instant;
 use core::net::SocketAddrV4;
@@ -99,14 +99,19 @@ impl NetStack {
         if src.is_multicast() || src.is_broadcast() || interface.is_broadcast(src) {
             return false;
         }
-        if !on_loopback && (src.is_loopback() || dst.is_loopback()) {
+        if !on_loopback && (stays_inside(src) || stays_inside(dst)) {
             return false;
         }
-        // A copy of our own broadcast comes through loopback with an address of another link.
-        let group = dst.is_multicast()
-            || interface.is_broadcast(dst)
-            || (on_loopback && self.ip.interfaces.iter().any(|i| i.is_broadcast(dst)));
-        if group {
+        // From one of us, but off the wire: forged, so that we answer ourselves.
+        if !on_loopback && self.ip.is_own(src) {
+            return false;
+        }
+        // A copy of our own packet to a group comes through loopback with an address of another link.
+        let all = self.ip.interfaces.iter();
+        if dst.is_multicast() {
+            return interface.has_group(dst) || (on_loopback && all.clone().any(|i| i.has_group(dst)));
+        }
+        if interface.is_broadcast(dst) || (on_loopback && all.clone().any(|i| i.is_broadcast(dst))) {
             return true;
         }
         // To one of us, but in a link-layer broadcast: somebody is confused (RFC 1122, section 3.3.6).
@@ -115,15 +120,17 @@ impl NetStack {
 
     fn deliver_packet(&mut self, index: IfIndex, header: &Ipv4Header, packet: &[u8], trusted: bool, now: Instant) {
         self.ip.stats.ip_in_delivers += 1;
-        let raw = self.raw_input(header, packet, index);
+        // Raw sockets are of IPv4 only.
+        let raw = header.dst != LOOPBACK6 && self.raw_input(header, packet, index);
         let single = self.ip.is_own(header.dst);
         match header.protocol {
             protocol::TCP if single && !header.src.is_unspecified() => {
                 self.tcp_input(header, packet, index, trusted, now);
             }
             protocol::TCP => {}
-            protocol::UDP => self.udp_input(header, packet, index, trusted, now),
+            protocol::UDP | protocol::UDP_LITE => self.udp_input(header, packet, index, trusted, now),
             protocol::ICMP => self.icmp_input(header, packet, index, now),
+            protocol::IGMP => self.ip.igmp_input(index, &packet[header.header_len..], now),
             _ if raw => {}
             _ => {
                 self.ip.stats.ip_in_unknown_protos += 1;
@@ -188,9 +195,11 @@ impl NetStack {
                 let seq = u32::from(port(4)) << 16 | u32::from(port(6));
                 self.tcp_error(FourTuple { local, remote }, seq, error, message.mtu, now);
             }
-            // A router's complaint about size is for the fragments that follow, not for the program.
-            protocol::UDP if error != NetError::MessageTooLong => self.udp_error(local, remote, error),
-            protocol::ICMP if message.payload[0] == icmp::kind::ECHO => {
+            protocol::UDP if message.is_hard() => self.udp_error(DatagramProtocol::Udp, local, remote, error),
+            protocol::UDP_LITE if message.is_hard() => {
+                self.udp_error(DatagramProtocol::UdpLite, local, remote, error);
+            }
+            protocol::ICMP if message.is_hard() && message.payload[0] == icmp::kind::ECHO => {
                 self.ping_error(port(4), message.about.dst, error);
             }
             _ => {}

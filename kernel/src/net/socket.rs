@@ -1,12 +1,13 @@
 //! Sockets: what a program holds. Their protocols' work is in `tcp`, `datagram`.
 
-use super::addr::Family;
+use super::addr::{Family, LOOPBACK6};
 use super::datagram::DatagramSocket;
 use super::error::NetError;
 use super::interface::IfIndex;
 use super::slab::Key;
 use super::tcp::TcpSocket;
 use super::tcp::engine::Congestion;
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use core::time::Duration;
 
 /// Names a socket; stale once it is closed.
@@ -19,6 +20,8 @@ pub enum SocketKind {
     Tcp,
     /// `SOCK_DGRAM`.
     Udp,
+    /// `SOCK_DGRAM`, `IPPROTO_UDPLITE`: checksums may cover a part (`udplite(7)`).
+    UdpLite,
     /// `SOCK_DGRAM`, `IPPROTO_ICMP`: echo requests and their replies (`icmp(7)`).
     Ping,
     /// `SOCK_RAW` with a protocol number; receives whole IP packets (`raw(7)`).
@@ -54,6 +57,10 @@ pub struct SocketOptions {
     pub multicast_ttl: u8,
     /// `IP_MULTICAST_IF`.
     pub multicast_interface: Option<IfIndex>,
+    /// `IP_MULTICAST_LOOP`: groups that somebody here has joined get what is sent to them from here.
+    pub multicast_loop: bool,
+    /// `IP_MULTICAST_ALL`: it hears groups that others here have joined.
+    pub multicast_all: bool,
     /// `IP_MTU_DISCOVER` is `IP_PMTUDISC_DO`: datagrams are never fragmented.
     pub dont_fragment: bool,
     /// `IPV6_V6ONLY`.
@@ -76,8 +83,14 @@ pub struct SocketOptions {
     pub user_timeout: Option<Duration>,
     /// `TCP_CONGESTION`; `None` until chosen: reno on links, none on loopback.
     pub congestion: Option<Congestion>,
+    /// `IP_HDRINCL`: on a raw socket, what is sent begins with an IP header.
+    pub header_included: bool,
     /// `ICMP_FILTER` of raw sockets: a set bit keeps that type away (`raw(7)`).
     pub icmp_filter: u32,
+    /// `UDPLITE_SEND_CSCOV` in bytes, header included; 0 covers everything.
+    pub send_coverage: u16,
+    /// `UDPLITE_RECV_CSCOV`: datagrams whose checksum covers a part, and fewer bytes than this, are dropped.
+    pub receive_coverage: u16,
 }
 
 impl Default for SocketOptions {
@@ -96,6 +109,8 @@ impl Default for SocketOptions {
             tos: 0,
             multicast_ttl: 1,
             multicast_interface: None,
+            multicast_loop: true,
+            multicast_all: true,
             dont_fragment: false,
             v6_only: false,
             nodelay: false,
@@ -107,7 +122,10 @@ impl Default for SocketOptions {
             quick_ack: false,
             user_timeout: None,
             congestion: None,
+            header_included: false,
             icmp_filter: 0,
+            send_coverage: 0,
+            receive_coverage: 0,
         }
     }
 }
@@ -160,6 +178,26 @@ pub(super) enum Inner {
 impl Socket {
     pub(super) fn new(family: Family, inner: Inner) -> Socket {
         Socket { family, options: SocketOptions::default(), error: None, noted: false, inner }
+    }
+
+    /// What the stack works with for a peer's address (see [`Family::to_v4`]); with `IPV6_V6ONLY`, IPv4 is out of reach.
+    pub(super) fn peer_address(&self, peer: SocketAddr) -> Result<SocketAddrV4, NetError> {
+        let addr = match peer {
+            // To "any address" means to ourselves, as on BSD and Linux, in the address's own family.
+            SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+                SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::LOCALHOST, v6.port(), 0, 0))
+            }
+            _ => peer,
+        };
+        let mut addr = self.family.to_v4(addr)?;
+        if addr.ip().is_unspecified() {
+            addr.set_ip(Ipv4Addr::LOCALHOST);
+        }
+        let ipv6 = *addr.ip() == LOOPBACK6;
+        match self.family == Family::Inet6 && self.options.v6_only && !ipv6 {
+            true => Err(NetError::NetUnreachable),
+            false => Ok(addr),
+        }
     }
 
     pub(super) fn tcp(&self) -> Result<&TcpSocket, NetError> {

@@ -3,6 +3,7 @@
 //! An option is one of three things: it changes the stack's socket; it is kept, because it changes what the calls
 //! return or is a hint that may be ignored ([`KEPT`]); or it asks for what does not exist, and is ENOPROTOOPT.
 
+use super::address::AF_INET;
 use super::inet::{InetSocket, int_message};
 use super::option::{KeptOption, OptionValue, SOL_SOCKET, int_bytes, unknown_option};
 use super::{ControlMessage, tcp_info};
@@ -11,22 +12,30 @@ use crate::error::{Errno, Result};
 use crate::net::network::network;
 use crate::net::tcp::engine::Congestion;
 use crate::net::tcp::{self, congestion_name};
-use crate::net::{DatagramInfo, Family, IfIndex, SocketKind, SocketOptions};
+use crate::net::{DatagramInfo, Family, IfIndex, PacketChoices, SocketKind, SocketOptions, UDP_HEADER};
 use crate::task::{Capability, Thread};
 use crate::time::Duration;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// Levels are protocol numbers.
 const SOL_IP: i32 = 0;
 const SOL_TCP: i32 = 6;
 const SOL_IPV6: i32 = 41;
+const SOL_UDPLITE: i32 = 136;
 const SOL_RAW: i32 = 255;
 /// `ICMP_FILTER` of SOL_RAW (linux/icmp.h).
 const ICMP_FILTER: u32 = 1;
+/// Options of SOL_UDPLITE (udplite(7)).
+const UDPLITE_SEND_CSCOV: u32 = 10;
+const UDPLITE_RECV_CSCOV: u32 = 11;
 /// Bytes of a congestion control's name with its NUL (`TCP_CA_NAME_MAX`).
 const CONGESTION_NAME_LEN: usize = 16;
+/// Ancillary data of unix(7).
+const SCM_RIGHTS: u32 = 1;
+const SCM_CREDENTIALS: u32 = 2;
+
 /// `net.core.wmem_max` and `rmem_max`: what SO_SNDBUF and SO_RCVBUF give at most.
 const BUFFER_MAX: usize = tcp::MAX_BUFFER / 2;
 
@@ -46,8 +55,6 @@ pub(super) const KEPT: &[KeptOption] = &[
     (SOL_IP, IP_RECVOPTS, 0, 1, 0),
     (SOL_IP, IP_RETOPTS, 0, 1, 0),
     (SOL_IP, IP_BIND_ADDRESS_NO_PORT, 0, 1, 0),
-    (SOL_IP, IP_MULTICAST_LOOP, 0, 1, 1),
-    (SOL_IP, IP_MULTICAST_ALL, 0, 1, 1),
     (SOL_IPV6, IPV6_RECVPKTINFO, 0, 1, 0),
     (SOL_IPV6, IPV6_RECVHOPLIMIT, 0, 1, 0),
     (SOL_IPV6, IPV6_RECVTCLASS, 0, 1, 0),
@@ -63,6 +70,7 @@ fn check_level(socket: &InetSocket, level: i32) -> Result<()> {
         SOL_TCP => socket.kind == SocketKind::Tcp,
         SOL_IPV6 => socket.family == Family::Inet6,
         SOL_RAW => matches!(socket.kind, SocketKind::Raw(_)),
+        SOL_UDPLITE => socket.kind == SocketKind::UdpLite,
         _ => false,
     };
     if fits { Ok(()) } else { Err(unknown_option(level)) }
@@ -84,7 +92,21 @@ pub(super) fn set(socket: &InetSocket, t: &Thread, level: i32, name: i32, value:
             let mask = value.int()? as u32;
             change(socket, |o| o.icmp_filter = mask)
         }
+        SOL_UDPLITE => set_coverage(socket, name, value.int()?),
         _ => Err(unknown_option(level)),
+    }
+}
+
+/// Bytes that a UDP-Lite checksum covers: none is meant as all, and less than the header as the header (udplite(7)).
+fn set_coverage(socket: &InetSocket, name: u32, value: i32) -> Result<()> {
+    let coverage = match value {
+        0 => 0,
+        v => v.clamp(UDP_HEADER as i32, u16::MAX.into()) as u16,
+    };
+    match name {
+        UDPLITE_SEND_CSCOV => change(socket, |o| o.send_coverage = coverage),
+        UDPLITE_RECV_CSCOV => change(socket, |o| o.receive_coverage = coverage),
+        _ => Err(unknown_option(SOL_UDPLITE)),
     }
 }
 
@@ -194,8 +216,17 @@ fn set_mtu_discover(socket: &InetSocket, v: i32) -> Result<()> {
 }
 
 fn set_ip(socket: &InetSocket, name: u32, value: &OptionValue<'_>) -> Result<()> {
-    if name == IP_MULTICAST_IF {
-        return set_multicast_interface(socket, value);
+    match name {
+        IP_MULTICAST_IF => return set_multicast_interface(socket, value),
+        IP_ADD_MEMBERSHIP | IP_DROP_MEMBERSHIP => {
+            let (group, interface) = membership(value)?;
+            return change_membership(socket, name == IP_ADD_MEMBERSHIP, group, interface);
+        }
+        MCAST_JOIN_GROUP | MCAST_LEAVE_GROUP => {
+            let (group, interface) = group_request(value)?;
+            return change_membership(socket, name == MCAST_JOIN_GROUP, group, interface);
+        }
+        _ => {}
     }
     let v = value.int_or_byte()?;
     match name {
@@ -212,31 +243,77 @@ fn set_ip(socket: &InetSocket, name: u32, value: &OptionValue<'_>) -> Result<()>
             let ttl = if v == -1 { 1 } else { u8::try_from(v).map_err(|_| Errno::EINVAL)? };
             change(socket, |o| o.multicast_ttl = ttl)
         }
+        IP_MULTICAST_LOOP => change(socket, |o| o.multicast_loop = v != 0),
+        IP_MULTICAST_ALL if v == 0 || v == 1 => change(socket, |o| o.multicast_all = v != 0),
+        IP_MULTICAST_ALL => Err(Errno::EINVAL.because("the option is 0 or 1")),
         IP_MTU_DISCOVER => set_mtu_discover(socket, v),
         IP_FREEBIND | IP_TRANSPARENT if v == 0 => Ok(()),
         IP_FREEBIND | IP_TRANSPARENT => Err(Errno::ENOPROTOOPT.because("foreign addresses cannot be bound")),
-        IP_ADD_MEMBERSHIP | IP_DROP_MEMBERSHIP => Err(Errno::ENOPROTOOPT.because("there are no multicast groups")),
         IP_OPTIONS => Err(Errno::ENOPROTOOPT.because("there are no IP options")),
-        IP_HDRINCL if v == 0 => Ok(()),
+        IP_HDRINCL if matches!(socket.kind, SocketKind::Raw(_)) => change(socket, |o| o.header_included = v != 0),
         _ => Err(unknown_option(SOL_IP)),
     }
 }
 
-/// `IP_MULTICAST_IF`: an address, `struct ip_mreq` or `struct ip_mreqn`.
-fn set_multicast_interface(socket: &InetSocket, value: &OptionValue<'_>) -> Result<()> {
-    let word = |at: usize| value.0.get(at..at + 4).and_then(|b| b.first_chunk::<4>()).copied();
-    let index = word(8).map_or(0, i32::from_ne_bytes);
-    let address = if value.0.len() >= 8 { word(4) } else { word(0) };
-    let address = Ipv4Addr::from(address.ok_or(Errno::EINVAL)?);
-    let interface = network().look(|stack| {
+/// The interface that a number or else an address names; `None` if neither is given. `missing` if there is none.
+fn named_interface(index: i32, address: Ipv4Addr, missing: Errno) -> Result<Option<IfIndex>> {
+    network().look(|stack| {
         let found = match index {
             0 if address.is_unspecified() => return Ok(None),
             0 => stack.interfaces().iter().find(|i| i.owns(address)),
             index => stack.interface(IfIndex(index as u32)),
         };
-        found.map(|i| Some(i.index)).ok_or(Errno::EADDRNOTAVAIL)
-    })?;
+        Ok(Some(found.map(|i| i.index).ok_or(missing)?))
+    })
+}
+
+/// The four bytes of a value at an offset.
+fn word(value: &OptionValue<'_>, at: usize) -> Option<[u8; 4]> {
+    value.0.get(at..).and_then(|b| b.first_chunk::<4>()).copied()
+}
+
+/// `IP_MULTICAST_IF`: an address, `struct ip_mreq` or `struct ip_mreqn`.
+fn set_multicast_interface(socket: &InetSocket, value: &OptionValue<'_>) -> Result<()> {
+    let index = word(value, 8).map_or(0, i32::from_ne_bytes);
+    let address = word(value, if value.0.len() >= 8 { 4 } else { 0 });
+    let address = Ipv4Addr::from(address.ok_or(Errno::EINVAL)?);
+    let interface = named_interface(index, address, Errno::EADDRNOTAVAIL)?;
     change(socket, |o| o.multicast_interface = interface)
+}
+
+/// A group and the interface that `struct ip_mreq` or `struct ip_mreqn` names.
+fn membership(value: &OptionValue<'_>) -> Result<(Ipv4Addr, Option<IfIndex>)> {
+    let (Some(group), Some(address)) = (word(value, 0), word(value, 4)) else {
+        return Err(Errno::EINVAL.because("the option is a struct ip_mreq"));
+    };
+    let index = word(value, 8).map_or(0, i32::from_ne_bytes);
+    Ok((group.into(), named_interface(index, address.into(), Errno::ENODEV)?))
+}
+
+/// The same from a `struct group_req`: an interface's number, and 8 bytes from the start a socket address.
+fn group_request(value: &OptionValue<'_>) -> Result<(Ipv4Addr, Option<IfIndex>)> {
+    /// `sizeof(struct group_req)`.
+    const LEN: usize = 136;
+    let family = value.0.get(8..).and_then(|b| b.first_chunk()).map(|b| u16::from_ne_bytes(*b));
+    let (Some(index), Some(group), true) = (word(value, 0), word(value, 12), value.0.len() >= LEN) else {
+        return Err(Errno::EINVAL.because("the option is a struct group_req"));
+    };
+    if family != Some(AF_INET) {
+        return Err(Errno::EINVAL.because("groups are of IPv4"));
+    }
+    let index = i32::from_ne_bytes(index);
+    Ok((group.into(), named_interface(index, Ipv4Addr::UNSPECIFIED, Errno::ENODEV)?))
+}
+
+/// Joins a group or leaves it. EPROTO on a TCP socket, which hears none.
+fn change_membership(socket: &InetSocket, join: bool, group: Ipv4Addr, interface: Option<IfIndex>) -> Result<()> {
+    if socket.kind == SocketKind::Tcp {
+        return Err(Errno::EPROTO.because("streams have one peer"));
+    }
+    Ok(network().call_sending(|stack, now| match join {
+        true => stack.join_group(socket.id(), group, interface, now),
+        false => stack.leave_group(socket.id(), group, interface),
+    })?)
 }
 
 fn set_ipv6(socket: &InetSocket, name: u32, value: &OptionValue<'_>) -> Result<()> {
@@ -285,6 +362,8 @@ pub(super) fn get(socket: &InetSocket, level: i32, name: i32) -> Result<Vec<u8>>
             _ => Err(unknown_option(level)),
         },
         SOL_RAW if name == ICMP_FILTER => Ok(options.icmp_filter.to_ne_bytes().to_vec()),
+        SOL_UDPLITE if name == UDPLITE_SEND_CSCOV => Ok(int_bytes(options.send_coverage.into())),
+        SOL_UDPLITE if name == UDPLITE_RECV_CSCOV => Ok(int_bytes(options.receive_coverage.into())),
         _ => Err(unknown_option(level)),
     }
 }
@@ -371,6 +450,8 @@ fn get_ip(socket: &InetSocket, name: u32, o: &SocketOptions) -> Result<Vec<u8>> 
         IP_TOS => int_bytes(o.tos.into()),
         IP_TTL => int_bytes(o.ttl.into()),
         IP_MULTICAST_TTL => int_bytes(o.multicast_ttl.into()),
+        IP_MULTICAST_LOOP => int_bytes(o.multicast_loop.into()),
+        IP_MULTICAST_ALL => int_bytes(o.multicast_all.into()),
         IP_MULTICAST_IF => {
             let first = |stack: &mut crate::net::NetStack| {
                 let interface = o.multicast_interface.and_then(|i| stack.interface(i));
@@ -390,7 +471,8 @@ fn get_ip(socket: &InetSocket, name: u32, o: &SocketOptions) -> Result<Vec<u8>> 
             })?;
             int_bytes(mtu as i32)
         }
-        IP_FREEBIND | IP_TRANSPARENT | IP_HDRINCL => int_bytes(0),
+        IP_HDRINCL => int_bytes(o.header_included.into()),
+        IP_FREEBIND | IP_TRANSPARENT => int_bytes(0),
         IP_OPTIONS => Vec::new(),
         _ => return Err(unknown_option(SOL_IP)),
     })
@@ -414,7 +496,8 @@ pub(super) fn ancillary(socket: &InetSocket, info: &DatagramInfo) -> Vec<Control
     }
     if wants(SOL_IPV6, IPV6_RECVPKTINFO) {
         // struct in6_pktinfo: destination address, interface.
-        let mut data = info.to.to_ipv6_mapped().octets().to_vec();
+        let SocketAddr::V6(to) = Family::Inet6.show(SocketAddrV4::new(info.to, 0)) else { return messages };
+        let mut data = to.ip().octets().to_vec();
         data.extend_from_slice(&info.interface.0.to_ne_bytes());
         messages.push(ControlMessage { level: SOL_IPV6, kind: IPV6_PKTINFO as i32, data });
     }
@@ -427,19 +510,41 @@ pub(super) fn ancillary(socket: &InetSocket, info: &DatagramInfo) -> Vec<Control
     messages
 }
 
-/// Checks ancillary data that a program sends (ip(7)): what would change the packet and cannot is EINVAL.
-pub(super) fn check_ancillary(control: &[ControlMessage]) -> Result<()> {
-    for message in control {
-        let harmless = match (message.level, message.kind as u32) {
-            // The source address and interface that the socket would choose anyway may be named.
-            (SOL_IP, IP_PKTINFO) => message.data.get(4..8).is_some_and(|source| source == [0; 4]),
-            (SOL_IPV6, IPV6_PKTINFO) => message.data.get(..16).is_some_and(|source| source == [0; 16]),
-            (SOL_IP | SOL_IPV6, _) => false,
-            _ => true,
+/// What ancillary data of a program's chooses for the packet that it goes with (ip(7), ipv6(7)). EINVAL for what is
+/// malformed, unknown, or beyond the stack.
+pub(super) fn choices(control: &[ControlMessage]) -> Result<PacketChoices> {
+    let mut choices = PacketChoices::default();
+    for ControlMessage { level, kind, data } in control {
+        let word = |at: usize| data.get(at..).and_then(|d| d.first_chunk::<4>()).copied();
+        let int = || word(0).map(i32::from_ne_bytes).filter(|_| data.len() == 4);
+        let octet = |v: i32, least: i32| u8::try_from(v).ok().filter(|_| v >= least);
+        let understood = match (*level, *kind as u32) {
+            // struct in_pktinfo: interface, source address, and a field that counts on reception only.
+            (SOL_IP, IP_PKTINFO) => word(0).zip(word(4)).filter(|_| data.len() == 12).map(|(index, source)| {
+                choices.interface = Some(IfIndex(u32::from_ne_bytes(index))).filter(|i| i.0 != 0);
+                choices.source = Some(Ipv4Addr::from(source)).filter(|s| !s.is_unspecified());
+            }),
+            // struct in6_pktinfo: source address, interface.
+            (SOL_IPV6, IPV6_PKTINFO) => data.first_chunk::<16>().zip(word(16)).and_then(|(source, index)| {
+                let source = SocketAddrV6::new(Ipv6Addr::from(*source), 0, 0, 0);
+                choices.interface = Some(IfIndex(u32::from_ne_bytes(index))).filter(|i| i.0 != 0);
+                let own = Family::Inet6.to_v4(SocketAddr::V6(source)).ok()?;
+                choices.source = Some(*own.ip()).filter(|s| !s.is_unspecified());
+                Some(())
+            }),
+            (SOL_IP, IP_TTL) | (SOL_IPV6, IPV6_HOPLIMIT) => {
+                int().and_then(|v| octet(v, 1)).map(|v| choices.ttl = Some(v))
+            }
+            (SOL_IP, IP_TOS) | (SOL_IPV6, IPV6_TCLASS) => {
+                let tos = if let [byte] = data[..] { Some(byte) } else { int().and_then(|v| octet(v, 0)) };
+                tos.map(|v| choices.tos = Some(v))
+            }
+            // Descriptions and credentials are passed over, as on Linux; at other levels nobody looks.
+            (SOL_SOCKET, SCM_RIGHTS | SCM_CREDENTIALS) => Some(()),
+            (SOL_SOCKET | SOL_IP | SOL_IPV6, _) => None,
+            _ => Some(()),
         };
-        if !harmless {
-            return Err(Errno::EINVAL.because("ancillary data that the stack cannot act on"));
-        }
+        understood.ok_or(Errno::EINVAL.because("ancillary data that the stack cannot act on"))?;
     }
-    Ok(())
+    Ok(choices)
 }

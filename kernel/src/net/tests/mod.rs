@@ -1,8 +1,10 @@
 //! Two stacks, one link, virtual time.
 
 mod datagrams;
+mod forged;
 mod fuzz;
 mod links;
+mod multicast;
 mod pair;
 mod tcp_endings;
 mod tcp_transfer;
