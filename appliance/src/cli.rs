@@ -15,7 +15,10 @@ use crate::bench::workloads::command::{Number, UserCommand};
 use crate::bench::workloads::{Better, Workload};
 use crate::guest::Hook;
 use crate::interrupt::Interrupt;
+use crate::rootfs::ext4::parse_size;
+use crate::rootfs::image::{self, Form};
 use crate::rootfs::recipe::Recipe;
+use crate::soak::SoakArgs;
 use crate::{bench, doctor, down, paperwork, rootfs, shell};
 
 /// Runs programs in Flatland guests and measures them.
@@ -37,6 +40,8 @@ enum Command {
     Bench(BenchArgs),
     /// Boot a guest with a shell on this terminal
     Shell(ShellArgs),
+    /// Run something for long and look whether it holds
+    Soak(SoakArgs),
     /// Clear what a killed appliance left on the host (needs root)
     Down,
     /// Print a completion script for a shell
@@ -54,18 +59,60 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum RootfsCommand {
-    /// Build a root directory from Debian packages
+    /// Build a root directory, an ext4 image or a cpio archive from Debian packages
     Build(BuildArgs),
+    /// Make one from a tar archive of a tree, or from an OCI image layout
+    Import(ImportArgs),
+}
+
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct FormArgs {
+    /// Write an ext4 image of this size, for ubd0= (512m, 2g)
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    ext4: Option<u64>,
+    /// Write a cpio archive, for initrd=
+    #[arg(long)]
+    cpio: bool,
+}
+
+impl FormArgs {
+    fn form(&self) -> Option<Form> {
+        if self.cpio { Some(Form::Cpio) } else { self.ext4.map(Form::Ext4) }
+    }
+}
+
+#[derive(Debug, Args)]
+struct ImportArgs {
+    /// A tar archive (any compression that tar knows), or a folder with an OCI image layout
+    #[arg(value_name = "TAR|OCI-LAYOUT")]
+    source: PathBuf,
+    /// Unpack it there and keep it
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    #[command(flatten)]
+    form: FormArgs,
+    /// Where the image or archive goes [default: NAME.ext4 or NAME.cpio here]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 struct BuildArgs {
-    /// A built-in recipe (netbench, minimal) or a TOML file
+    /// A built-in recipe (netbench, minimal, debian) or a TOML file
     #[arg(long, default_value = "netbench", value_name = "NAME|FILE")]
     recipe: String,
     /// Where to build it [default: the cache folder]
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// Packages beside the recipe's
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    packages: Vec<String>,
+    #[command(flatten)]
+    form: FormArgs,
+    /// Where the image or archive goes [default: RECIPE.ext4 or RECIPE.cpio here]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     /// Build it again even when it is there
     #[arg(long)]
     force: bool,
@@ -161,8 +208,10 @@ impl Cli {
         match self.command {
             Command::Doctor => Ok(doctor::run()),
             Command::Rootfs(RootfsCommand::Build(args)) => args.run(),
+            Command::Rootfs(RootfsCommand::Import(args)) => args.run(),
             Command::Bench(args) => bench::run(Plan::new(args.wishes()?)?),
             Command::Shell(args) => shell::run(args.options()),
+            Command::Soak(args) => args.run(),
             Command::Down => down::run(),
             Command::Completions { shell } => paperwork::completions(Cli::command(), shell),
             Command::Man { out } => paperwork::manual_pages(Cli::command(), &out),
@@ -172,10 +221,27 @@ impl Cli {
 
 impl BuildArgs {
     fn run(self) -> Result<ExitCode> {
-        let recipe = Recipe::load(&self.recipe)?;
+        let recipe = Recipe::load(&self.recipe)?.with_packages(&self.packages)?;
         let interrupt = Interrupt::install()?;
         let rootfs = rootfs::ensure(&recipe, self.dir.as_deref(), self.force, &interrupt)?;
-        println!("{}", rootfs.dir.display());
+        let made = match self.form.form() {
+            Some(form) => image::write(&rootfs.dir, &recipe.name, form, self.out.as_deref())?,
+            None => rootfs.dir,
+        };
+        println!("{}", made.display());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl ImportArgs {
+    fn run(self) -> Result<ExitCode> {
+        let interrupt = Interrupt::install()?;
+        let form = self.form.form();
+        if form.is_none() && self.dir.is_none() {
+            anyhow::bail!("say what to make of it: --ext4 SIZE, --cpio, or --dir DIR");
+        }
+        let made = image::import(&self.source, self.dir.as_deref(), form, self.out.as_deref(), &interrupt)?;
+        println!("{}", made.display());
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -24,5 +24,6 @@ pub mod progress;
 pub mod report;
 pub mod rootfs;
 pub mod shell;
+pub mod soak;
 pub mod unprivileged;
 pub mod wiring;

@@ -100,7 +100,7 @@ errnos! {
     ETOOMANYREFS "Too many references: cannot splice", ETIMEDOUT "Connection timed out",
     ECONNREFUSED "Connection refused", EHOSTDOWN "Host is down", EHOSTUNREACH "No route to host",
     EALREADY "Operation already in progress", EINPROGRESS "Operation now in progress",
-    ESTALE "Stale file handle", EDQUOT "Disk quota exceeded", ECANCELED "Operation canceled",
+    ESTALE "Stale file handle", EUCLEAN "Structure needs cleaning", EDQUOT "Disk quota exceeded", ECANCELED "Operation canceled",
     EOWNERDEAD "Owner died", ENOTRECOVERABLE "State not recoverable",
 }
 

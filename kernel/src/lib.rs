@@ -1,6 +1,6 @@
 //! The Flatland kernel: a nommu Linux-ABI kernel in one host process.
 //!
-//! `docs/architecture.md` has the picture. Imports run downwards: `boot` → `syscall` → `loader`, `tty`, `fs`, `net`,
+//! `docs/architecture.md` has the picture. Imports run downwards: `boot` → `syscall` → `loader`, `tty`, `fs`, `block`, `net`,
 //! `ipc`, `signal`, `task` → `sched`, `mm`, `time` → `klog`, `trace`, `utsname` → `arch`, `host` → `sync`, `abi`, `error`.
 //! Everything but `boot`, `host` and driver threads is `no_std`: nothing reaches for std's thread-locals, locks or hash
 //! seeds, which need the host's FS register.
@@ -15,6 +15,7 @@ extern crate std;
 pub mod abi;
 #[allow(unsafe_code)]
 pub mod arch;
+pub mod block;
 pub mod boot;
 pub mod error;
 pub mod fs;

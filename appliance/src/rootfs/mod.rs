@@ -5,15 +5,21 @@
 //! them into a tree whose `/bin`, `/sbin`, `/lib` and `/lib64` already are links into `/usr`, [`configure`] writes what
 //! maintainer scripts would have written, [`applets`] links busybox, [`programs`] compiles our own measuring programs.
 //! No maintainer script runs. The tree grows beside its final place and is renamed there when it is whole, with a stamp
-//! inside that says which recipe it came from, so that a second call finds it and returns.
+//! inside that says which recipe it came from, so that a second call finds it and returns. [`image`] makes ext4 images and
+//! cpio archives of a tree ([`tree`]), and trees of what others packed ([`import`]).
 
 mod applets;
 mod configure;
+mod cpio;
+pub mod ext4;
 mod extract;
+pub mod image;
+mod import;
 mod packages;
 mod programs;
 pub mod recipe;
 mod stamp;
+mod tree;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

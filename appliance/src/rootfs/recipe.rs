@@ -13,9 +13,10 @@ use sha2::{Digest, Sha256};
 const LAYOUT: u32 = 1;
 
 /// The recipes that are compiled in, by name.
-const BUILT_IN: [(&str, &str); 5] = [
+const BUILT_IN: [(&str, &str); 6] = [
     ("netbench", include_str!("../../../configs/rootfs/netbench.toml")),
     ("minimal", include_str!("../../../configs/rootfs/minimal.toml")),
+    ("debian", include_str!("../../../configs/rootfs/debian.toml")),
     ("um", include_str!("../../../configs/bench/um.toml")),
     ("um-legacy", include_str!("../../../configs/bench/um-legacy.toml")),
     ("gvisor", include_str!("../../../configs/bench/gvisor.toml")),
@@ -104,6 +105,25 @@ impl Recipe {
             program.text = source(&program.source)?;
         }
         Ok(recipe)
+    }
+
+    /// The recipe with further packages, under a name of its own.
+    ///
+    /// # Errors
+    /// A word that is no package name.
+    pub fn with_packages(mut self, more: &[String]) -> Result<Self> {
+        if more.is_empty() {
+            return Ok(self);
+        }
+        let mut more = more.to_vec();
+        more.sort_unstable();
+        more.dedup();
+        // The hash follows from the text.
+        self.text += &format!("# and {}\n", more.join(" "));
+        self.packages.extend(more);
+        self.name = format!("{}-{}", self.name, &self.hash()[..8]);
+        self.check()?;
+        Ok(self)
     }
 
     /// Hex SHA-256 of everything that decides what the tree looks like, package versions apart.
@@ -195,6 +215,15 @@ mod tests {
         assert!(message(&format!("{SMALL}[copies]\n'a'='../../etc/shadow'")).contains("../../etc/shadow"));
         let unknown = Recipe::load("nosuch").unwrap_err().to_string();
         assert!(unknown.contains("netbench") && unknown.contains("minimal"), "{unknown}");
+    }
+
+    #[test]
+    fn further_packages_make_another_recipe() {
+        let plain = parse(SMALL).unwrap();
+        let more = plain.clone().with_packages(&["vim".into(), "git".into()]).unwrap();
+        assert_eq!(more.packages, ["dash", "git", "vim"]);
+        assert!(more.name.starts_with("x-") && more.hash() != plain.hash());
+        assert!(plain.with_packages(&["--evil".into()]).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! option is an error that names the option and the accepted form.
 
 use super::ip_option::IpConfig;
+use crate::block::UbdSpec;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use alloc::{borrow::ToOwned, format};
@@ -42,6 +43,10 @@ pub enum Idle {
 pub enum Root {
     /// A host directory (`rootfstype=hostfs rootflags=DIR`).
     Hostfs(String),
+    /// ext4 on a block device (`root=/dev/ubda`).
+    Block(String),
+    /// A tmpfs with the contents of cpio archives (`initrd=`).
+    Initrd(String),
 }
 
 /// What `trace=` asks for.
@@ -57,6 +62,8 @@ pub struct Trace {
 pub struct Options {
     pub mem: usize,
     pub root: Root,
+    /// The root is only read; changes go to memory and are gone afterwards (`rootflags=overlay`).
+    pub overlay: bool,
     pub writable: bool,
     /// A host directory that programs may mount.
     pub hostfs: Option<String>,
@@ -69,6 +76,7 @@ pub struct Options {
     pub trace: Trace,
     pub strict: bool,
     pub devices: Vec<DeviceSpec>,
+    pub disks: Vec<UbdSpec>,
     pub ip: Vec<IpConfig>,
     pub umid: Option<String>,
     /// The words as typed, for `/proc/cmdline`.
@@ -109,6 +117,10 @@ Usage: vmlinux [OPTION]... [NAME=VALUE]... [-- ARGUMENT...]
 A Linux machine in one host process.
 
   rootfstype=hostfs rootflags=DIR  a host directory is the root file system
+  ubd<N>[r][s][c]=[COW-FILE,]IMAGE a block device, /dev/ubda for ubd0; the root, if not said otherwise
+  root=/dev/ubda1                  which block device is the root (ext4)
+  rootflags=overlay                what is written to the root goes to memory (hostfs: rootflags=DIR,overlay)
+  initrd=FILE                      cpio archives (gzip, zstd) in memory are the root; init is /init then
   rw | ro                          whether the root may be written (default: ro)
   hostfs=DIR                       programs may mount DIR and what is below it (mount -t hostfs none PLACE -o SUBDIRECTORY)
   init=PATH                        the first program (default: /sbin/init, /etc/init, /bin/init, /bin/sh)
@@ -196,6 +208,7 @@ struct Draft {
     rootfstype: Option<String>,
     rootflags: Option<String>,
     root: Option<String>,
+    initrd: Option<String>,
     quiet: bool,
     loglevel: Option<u8>,
 }
@@ -206,6 +219,7 @@ pub fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Command, Option
     let mut o = Options {
         mem: MEM_DEFAULT,
         root: Root::Hostfs(String::new()),
+        overlay: false,
         writable: false,
         hostfs: None,
         init: None,
@@ -217,6 +231,7 @@ pub fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Command, Option
         trace: Trace::default(),
         strict: true,
         devices: Vec::new(),
+        disks: Vec::new(),
         ip: Vec::new(),
         umid: None,
         text: words.join(" "),
@@ -233,9 +248,12 @@ pub fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Command, Option
             _ => option(word, &mut o, &mut draft)?,
         }
     }
-    o.root = root_of(&draft)?;
+    o.root = root_of(&draft, &o.disks)?;
+    o.overlay = takes_overlay(&draft, &o.root)?;
     o.loglevel = draft.loglevel.unwrap_or(if draft.quiet { 4 } else { 5 });
     let mut names: Vec<&str> = o.devices.iter().map(|d| d.name.as_str()).collect();
+    let disks: Vec<String> = o.disks.iter().map(|d| format!("ubd{}", d.index)).collect();
+    names.extend(disks.iter().map(String::as_str));
     names.sort_unstable();
     if let Some(pair) = names.windows(2).find(|p| p[0] == p[1]) {
         return Err(OptionError(format!("{}: given twice; accepted: one option for each device", pair[0])));
@@ -246,6 +264,10 @@ pub fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Command, Option
 fn option(word: &str, o: &mut Options, draft: &mut Draft) -> Result<(), OptionError> {
     if let Some(spec) = DeviceSpec::parse(word).map_err(|e| OptionError(e.to_string()))? {
         o.devices.push(spec);
+        return Ok(());
+    }
+    if let Some(spec) = UbdSpec::parse(word) {
+        o.disks.push(spec.map_err(OptionError)?);
         return Ok(());
     }
     let Some((name, value)) = word.split_once('=') else {
@@ -309,15 +331,13 @@ fn option(word: &str, o: &mut Options, draft: &mut Draft) -> Result<(), OptionEr
             o.umid = Some(value.to_owned());
         }
         "initrd" => {
-            return Err(OptionError::new("initrd=", value, "initial RAM disks do not exist yet", "rootfstype=hostfs"));
+            if value.is_empty() {
+                return Err(OptionError::new("initrd=", value, "no file is named", "initrd=FILE, a cpio archive"));
+            }
+            draft.initrd = Some(value.to_owned());
         }
         "con" | "console" => console(word, value)?,
         _ if numbered("con") => console(word, value)?,
-        _ if name.starts_with("ubd") && name[3..].bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()) => {
-            return Err(OptionError(format!(
-                "{name}={value}: block devices do not exist yet; accepted: rootfstype=hostfs rootflags=DIR"
-            )));
-        }
         _ => o.init_env.push(word.to_owned()),
     }
     Ok(())
@@ -331,9 +351,36 @@ fn console(word: &str, value: &str) -> Result<(), OptionError> {
     }
 }
 
-fn root_of(draft: &Draft) -> Result<Root, OptionError> {
-    let accepted = "rootfstype=hostfs rootflags=DIR";
+/// Whether `rootflags=` asks for an overlay. Behind a hostfs directory there may be further words, separated by commas.
+fn takes_overlay(draft: &Draft, root: &Root) -> Result<bool, OptionError> {
+    let words = draft.rootflags.as_deref().unwrap_or_default().split(',');
+    let words = words.skip(usize::from(matches!(root, Root::Hostfs(_)) && draft.rootflags.is_some()));
+    let mut overlay = false;
+    for word in words.filter(|w| !w.is_empty()) {
+        match (word, root) {
+            ("overlay", Root::Hostfs(_) | Root::Block(_)) => overlay = true,
+            _ => {
+                let accepted = "rootflags=overlay for a block device, rootflags=DIR,overlay for hostfs";
+                return Err(OptionError::new("rootflags=", word, "unknown flag", accepted));
+            }
+        }
+    }
+    Ok(overlay)
+}
+
+/// As Linux and UML choose: what `rootfstype=` says; a block device if there is one.
+fn root_of(draft: &Draft, disks: &[UbdSpec]) -> Result<Root, OptionError> {
+    let accepted = "ubd0=IMAGE, or rootfstype=hostfs rootflags=DIR";
+    if let Some(file) = &draft.initrd {
+        return Ok(Root::Initrd(file.clone()));
+    }
+    let device = || draft.root.clone().unwrap_or_else(|| "/dev/ubda".into());
     match draft.rootfstype.as_deref() {
+        Some("ext4") if disks.is_empty() => {
+            Err(OptionError("rootfstype=ext4: no block device is given; accepted: ubd0=IMAGE".into()))
+        }
+        Some("ext4") => Ok(Root::Block(device())),
+        None if !disks.is_empty() => Ok(Root::Block(device())),
         Some("hostfs") => {
             let dir = draft.rootflags.as_deref().or(draft.root.as_deref()).unwrap_or_default();
             let dir = dir.split(',').next().unwrap_or_default();
@@ -403,7 +450,7 @@ mod tests {
             ("strict=2", "strict="),
             ("eth0=tuntap,tap0,zz,1.2.3.4", "eth0"),
             ("vec0:transport=pigeon", "vec0"),
-            ("ubd0=x.ext4", "ubd0="),
+            ("ubd0x=x.ext4", "ubd0x="),
             ("ip=300.1.1.1", "ip="),
             ("--frob", "--frob"),
         ] {

@@ -52,7 +52,8 @@ pub(super) fn prepare(o: &Options) -> Result<Arc<Thread>, BootError> {
 }
 
 fn load_default(o: &Options) -> Result<Program, BootError> {
-    for path in DEFAULT_INITS {
+    let initrd = matches!(o.root, super::cmdline::Root::Initrd(_));
+    for path in ["/init"].into_iter().filter(|_| initrd).chain(DEFAULT_INITS) {
         match load(o, path) {
             Ok(program) => return Ok(program),
             Err(e) if e.errno() == Errno::ENOENT => {}

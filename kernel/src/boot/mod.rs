@@ -12,13 +12,18 @@ mod ip_option;
 mod panic;
 
 use crate::arch;
+use crate::block::{self, UbdSpec};
 use crate::error::{Errno, Error};
 use crate::fs::hostfs::{self, HostFs};
+use crate::fs::inode::FileSystem;
 use crate::fs::mount::MountFlags;
+use crate::fs::overlay::OverlayFs;
+use crate::fs::{ext4, initramfs, page_cache};
 use crate::sched::{self, IdlePolicy};
 use crate::{host, klog, mm, net, time, trace, tty, utsname};
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use cmdline::{Command, Hook, Idle, Options, Root};
 use core::fmt;
@@ -111,6 +116,7 @@ fn boot(o: &Options) -> Result<core::convert::Infallible, BootError> {
     sched::idle_loop();
     host::signal::block_all();
     host::console::restore();
+    crate::fs::mount::shut_down_all();
     let status = host::stop_status().unwrap_or(0);
     klog!(Info, "machine stops with status {status}");
     // Not by way of the runtime's own clean-up: it takes the signal stack away while the preemption timer still runs.
@@ -133,18 +139,64 @@ fn set_up_network(o: &Options) -> Result<(), BootError> {
     net::config::init(&o.devices, &addresses).map_err(|e| BootError::new(e.to_string()))
 }
 
+/// Opens the block devices, then the root.
 fn mount_root(o: &Options) -> Result<(), BootError> {
-    let Root::Hostfs(dir) = &o.root;
-    let fs = HostFs::open(dir, o.writable).map_err(|e| {
-        let hint = if e.errno() == Errno::ENOENT { "; make one with: appliance rootfs build" } else { "" };
-        BootError::new(format!("rootflags={dir}: cannot use this directory as the root: {e}{hint}"))
-    })?;
     if let Some(shared) = &o.hostfs {
         hostfs::share(shared)
             .map_err(|e| BootError::new(format!("hostfs={shared}: cannot share this directory: {e}")))?;
     }
+    block::register_driver();
+    let root_disk = match &o.root {
+        Root::Block(name) if o.overlay => block::option::disk_of(name),
+        _ => None,
+    };
+    for disk in &o.disks {
+        // Below an overlay nothing is written: any number of machines may have the image.
+        let disk = UbdSpec { read_only: disk.read_only || root_disk == Some(disk.index), ..disk.clone() };
+        block::attach(&disk).map_err(|e| BootError::new(e.to_string()))?;
+    }
+    page_cache::set_limit(o.mem as u64 / 2);
     let mut flags = MountFlags::empty();
-    flags.set(MountFlags::RDONLY, !o.writable);
-    crate::fs::boot::mount_initial(fs, "/dev/root", flags, o.mem as u64)?;
+    // What is in memory only may be written in any case, as Linux does with its initramfs.
+    flags.set(MountFlags::RDONLY, !o.writable && !matches!(o.root, Root::Initrd(_)));
+    let (fs, source) = match &o.root {
+        Root::Hostfs(dir) => (open_hostfs(dir, o.writable && !o.overlay)?, String::from("/dev/root")),
+        Root::Block(name) => open_disk(name, o)?,
+        Root::Initrd(file) => (open_initrd(file, o)?, String::from("rootfs")),
+    };
+    let fs: Arc<dyn FileSystem> = if o.overlay { OverlayFs::new(fs, o.mem as u64 / 2)? } else { fs };
+    crate::fs::boot::mount_initial(fs, &source, flags, o.mem as u64)?;
     Ok(())
+}
+
+/// `root=/dev/ubda`: ext4 on a block device.
+fn open_disk(name: &str, o: &Options) -> Result<(Arc<dyn FileSystem>, String), BootError> {
+    let disk = block::by_name(name).ok_or_else(|| {
+        let names: Vec<String> = block::list().iter().map(|d| format!("/dev/{}", d.name)).collect();
+        BootError::new(format!("root={name}: no such block device; accepted: {}", names.join(", ")))
+    })?;
+    let image = o.disks.iter().find(|d| disk.name.starts_with(&d.name())).map_or("", |d| &d.image);
+    match ext4::open(&disk, o.writable && !o.overlay) {
+        Ok(fs) => Ok((fs, format!("/dev/{}", disk.name))),
+        Err(why) => Err(BootError::new(format!("root=/dev/{} ({image}): {why}", disk.name))),
+    }
+}
+
+fn open_initrd(file: &str, o: &Options) -> Result<Arc<dyn FileSystem>, BootError> {
+    let image = host::read_file(file).ok_or_else(|| {
+        let accepted = "a cpio archive (newc), plain or compressed with gzip or zstd";
+        BootError::new(format!("initrd={file}: cannot read this file; accepted: {accepted}"))
+    })?;
+    match initramfs::unpack(&image, o.mem as u64 / 2) {
+        Ok(fs) => Ok(fs),
+        Err(why) => Err(BootError::new(format!("initrd={file}: {why}"))),
+    }
+}
+
+fn open_hostfs(dir: &str, writable: bool) -> Result<Arc<dyn FileSystem>, BootError> {
+    let fs = HostFs::open(dir, writable).map_err(|e| {
+        let hint = if e.errno() == Errno::ENOENT { "; make one with: appliance rootfs build" } else { "" };
+        BootError::new(format!("rootflags={dir}: cannot use this directory as the root: {e}{hint}"))
+    })?;
+    Ok(fs)
 }

@@ -1,4 +1,4 @@
-//! Character devices by number: the memory devices, and a registry for what other subsystems bring.
+//! Devices by number: the memory devices, and registries for what other subsystems bring.
 
 use super::file::{FileOps, MapSource, OpenFile, OpenFlags};
 use super::inode::{DeviceNumber, FileKind};
@@ -12,10 +12,16 @@ use alloc::sync::Arc;
 pub type DeviceOpen = fn(DeviceNumber, OpenFlags) -> Result<Arc<dyn FileOps>>;
 
 static CHAR_DEVICES: SpinLock<BTreeMap<u32, DeviceOpen>> = SpinLock::new(Rank::PageCache, BTreeMap::new());
+static BLOCK_DEVICES: SpinLock<BTreeMap<u32, DeviceOpen>> = SpinLock::new(Rank::PageCache, BTreeMap::new());
 
 /// Sets what opens the character devices with this major number.
 pub fn register_char(major: u32, open: DeviceOpen) {
     CHAR_DEVICES.lock().insert(major, open);
+}
+
+/// Sets what opens the block devices with this major number.
+pub fn register_block(major: u32, open: DeviceOpen) {
+    BLOCK_DEVICES.lock().insert(major, open);
 }
 
 /// The major number of the memory devices (devices.txt).
@@ -28,6 +34,11 @@ pub fn open(kind: FileKind, number: DeviceNumber, flags: OpenFlags) -> Result<Ar
             return MemoryDevice::open(number.minor());
         }
         let open = CHAR_DEVICES.lock().get(&number.major()).copied();
+        if let Some(open) = open {
+            return open(number, flags);
+        }
+    } else {
+        let open = BLOCK_DEVICES.lock().get(&number.major()).copied();
         if let Some(open) = open {
             return open(number, flags);
         }

@@ -39,6 +39,9 @@ pub fn new() -> Result<Arc<TmpFs>> {
     for &(name, major, minor, mode) in NODES {
         make(name, NewKind::CharDevice(DeviceNumber::new(major, minor)), mode)?;
     }
+    for disk in crate::block::list() {
+        make(disk.name.as_bytes(), NewKind::BlockDevice(disk.number), 0o660)?;
+    }
     for &(name, target) in LINKS {
         make(name, NewKind::Symlink(target), 0o777)?;
     }

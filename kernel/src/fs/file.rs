@@ -188,6 +188,16 @@ pub trait FileOps: Any + Send + Sync {
         Err(Errno::EINVAL.because("this file takes no messages from the kernel"))
     }
 
+    /// Of a block device: its size in bytes, where lseek(2) with SEEK_END goes.
+    fn device_size(&self) -> Option<u64> {
+        None
+    }
+
+    /// Of a block device: brings what was written to stable storage (fsync(2)).
+    fn sync_device(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Told when fcntl(F_SETFL) changed the status flags.
     fn flags_changed(&self, file: &OpenFile) {
         let _ = file;

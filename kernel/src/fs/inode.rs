@@ -497,8 +497,18 @@ pub trait FileSystem: Send + Sync {
         false
     }
 
+    /// A file system that was mounted read-only is to be written from now on (`mount -o remount,rw`).
+    fn make_writable(&self) -> Result<()> {
+        Err(Errno::EROFS.because("the file system was given to us read-only"))
+    }
+
     /// Brings everything to stable storage (sync(2)).
     fn sync(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Told when the last mount goes, or the machine stops: what is left to write is written, and nothing after it.
+    fn shut_down(&self) -> Result<()> {
         Ok(())
     }
 }

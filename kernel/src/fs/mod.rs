@@ -1,7 +1,7 @@
 //! Files: the virtual file system, its file systems, and the files that live outside any tree.
 //!
 //! A path name is resolved (`lookup`) from the places of an `FsContext` (`context`) through cached names (`dentry`) and
-//! mounts (`mount`) to an inode (`inode`), which a file system brought (`hostfs`, `tmpfs`, `procfs`, ...). Opening it
+//! mounts (`mount`) to an inode (`inode`), which a file system brought (`ext4`, `hostfs`, `tmpfs`, `procfs`, ...). Opening it
 //! (`open`) gives an open file description (`file`), which a descriptor table (`fd_table`) numbers. Reads and writes
 //! that wait do so in `io` alone. What a program does with names is in `names`, with attributes in `attributes`;
 //! who hears of it is in `notify`.
@@ -15,10 +15,12 @@ pub mod devpts;
 pub mod devtmpfs;
 pub mod epoll;
 pub mod eventfd;
+pub mod ext4;
 pub mod fd_table;
 pub mod fifo;
 pub mod file;
 pub mod hostfs;
+pub mod initramfs;
 pub mod inode;
 pub mod inotify;
 pub mod io;
@@ -29,6 +31,8 @@ pub mod mqueue;
 pub mod names;
 pub mod notify;
 pub mod open;
+pub mod overlay;
+pub mod page_cache;
 pub mod permission;
 pub mod pipe;
 pub mod poll;

@@ -273,8 +273,12 @@ pub fn remount(at: &Path, flags: MountFlags) -> Result<()> {
     if !at.is_mount_root() {
         return Err(Errno::EINVAL.because("nothing is mounted there"));
     }
-    if at.mount().fs.read_only() && !flags.contains(MountFlags::RDONLY) {
-        return Err(Errno::EROFS.because("the file system was given to us read-only"));
+    if !flags.contains(MountFlags::RDONLY) {
+        if at.mount().fs.read_only() {
+            at.mount().fs.make_writable()?;
+        }
+    } else {
+        at.mount().fs.sync()?;
     }
     // Without a word on access times they stay as they are (mount(2)).
     let atime = MountFlags::NOATIME | MountFlags::NODIRATIME | MountFlags::RELATIME | MountFlags::STRICTATIME;
@@ -306,7 +310,28 @@ pub fn unmount(at: &Path, detach: bool) -> Result<()> {
     if !list().iter().any(|m| m.fs.device() == device) {
         super::notify::unmounted(device);
     }
+    for m in children.iter().chain([mount]) {
+        shut_down_unless_shown(&m.fs)?;
+    }
     Ok(())
+}
+
+/// Ends a file system that no mount shows any more. One that is still in use (it was detached) goes on until then.
+fn shut_down_unless_shown(fs: &Arc<dyn FileSystem>) -> Result<()> {
+    let device = fs.device();
+    if list().iter().any(|m| m.fs.device() == device) {
+        return Ok(());
+    }
+    fs.shut_down()
+}
+
+/// Ends all file systems: the machine stops. Errors are logged, as nobody is left to be told.
+pub fn shut_down_all() {
+    for mount in list().iter().rev() {
+        if let Err(e) = mount.fs.shut_down() {
+            crate::klog!(Error, "{}: unmounting: {e}", mount.source);
+        }
+    }
 }
 
 /// All mounts, in the order they were made, the root first.

@@ -56,6 +56,7 @@ fn install(t: &Thread, program: Program) {
     t.set_comm(&comm);
     t.set_credentials(Arc::new(credentials));
     old.drop_user();
+    residency::ensure(&t.mm());
     let files = own_files(t);
     for file in files.close_on_exec() {
         files.finish_close(t, &file);

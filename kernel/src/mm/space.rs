@@ -532,19 +532,24 @@ impl Mm {
         }
     }
 
-    /// Writes shared file mappings in the range back (msync(2)). ENOMEM if a part is not mapped.
-    pub fn sync(&self, range: Range<usize>) -> Result<()> {
+    /// Writes shared file mappings in the range back (msync(2)); returns the files, for their file systems to make what
+    /// was written durable. ENOMEM if a part is not mapped.
+    pub fn sync(&self, range: Range<usize>) -> Result<Vec<crate::fs::Path>> {
         let inner = self.inner.lock();
+        let mut files: Vec<crate::fs::Path> = Vec::new();
         let mut at = range.start;
         while let Some(a) = inner.areas.first_above(at).filter(|a| a.start < range.end) {
             let part = a.start.max(range.start)..a.end.min(range.end);
             at = a.end;
-            if matches!(a.backing, Backing::File(_)) && a.flags.contains(VmFlags::SHARED) {
+            if let Backing::File(file) = &a.backing
+                && a.flags.contains(VmFlags::SHARED)
+            {
                 window().sync_file(part)?;
+                files.extend(file.path.iter().filter(|p| !files.contains(p)).cloned().collect::<Vec<_>>());
             }
         }
         if inner.areas.gaps(&range).is_empty() {
-            Ok(())
+            Ok(files)
         } else {
             Err(Errno::ENOMEM.because("part of the range is not mapped"))
         }

@@ -27,6 +27,8 @@ pub enum Rank {
     Directory,
     /// An inode's metadata and contents.
     Inode,
+    /// Block devices: their list, and the bitmap of a COW file.
+    BlockDevice,
     /// Record locks of a file.
     FileLocks,
     /// A pipe, eventfd, timerfd, signalfd, inotify instance.

@@ -246,7 +246,12 @@ pub fn sys_msync(t: &Thread, addr: usize, len: usize, flags: i32) -> Result<usiz
     }
     let range = range_from(addr, len)?;
     if !range.is_empty() {
-        t.mm().sync(range)?;
+        let files = t.mm().sync(range)?;
+        if flags & MS_SYNC != 0 {
+            for file in files {
+                file.inode().sync(true)?;
+            }
+        }
     }
     Ok(0)
 }

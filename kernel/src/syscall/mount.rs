@@ -2,13 +2,14 @@
 
 use super::at::NameAt;
 use crate::abi::general as abi;
+use crate::block;
 use crate::error::{Errno, Result};
 use crate::fs::hostfs::HostFs;
-use crate::fs::inode::FileSystem;
+use crate::fs::inode::{FileKind, FileSystem};
 use crate::fs::lookup::Resolve;
 use crate::fs::mount::{self, MountFlags};
 use crate::fs::tmpfs::TmpFs;
-use crate::fs::{Actor, Path, devpts, devtmpfs, mqueue, procfs, sysfs};
+use crate::fs::{Actor, Path, devpts, devtmpfs, ext4, mqueue, procfs, sysfs};
 use crate::mm::{UserPtr, window};
 use crate::task::{self, Capability, Fd, Thread};
 use alloc::string::String;
@@ -74,10 +75,34 @@ fn new_tmpfs(options: &str) -> Result<Arc<dyn FileSystem>> {
     Ok(TmpFs::new("tmpfs", size, mode))
 }
 
+/// ext4 from a block device: options are taken as they come, but for those that change what is on disk.
+fn open_ext4(t: &Thread, source: &[u8], flags: MountFlags) -> Result<Arc<dyn FileSystem>> {
+    let path = Actor::of(t).resolve(None, source, Resolve::empty())?;
+    if path.inode().kind() != FileKind::BlockDevice {
+        return Err(Errno::ENOTBLK.into());
+    }
+    let number = path.inode().metadata()?.rdev;
+    let disk = block::by_number(number).ok_or_else(|| Errno::ENXIO.because("no such block device; see ubd<n>="))?;
+    match ext4::open(&disk, !flags.contains(MountFlags::RDONLY)) {
+        Ok(fs) => Ok(fs),
+        Err(why) => {
+            crate::klog!(Error, "ext4 ({}): {why}", disk.name);
+            Err(Errno::EINVAL.because("ext4 cannot mount this image; dmesg says why"))
+        }
+    }
+}
+
 /// `kind` with its options. A hostfs shows a directory below the one that the command line shares (`hostfs=DIR`), whose
 /// name is all that its options say, as User-Mode Linux has it.
-fn new_file_system(kind: &[u8], options: &str) -> Result<Arc<dyn FileSystem>> {
+fn new_file_system(
+    t: &Thread,
+    kind: &[u8],
+    source: &[u8],
+    flags: MountFlags,
+    options: &str,
+) -> Result<Arc<dyn FileSystem>> {
     Ok(match kind {
+        b"ext4" => open_ext4(t, source, flags)?,
         b"tmpfs" | b"ramfs" => new_tmpfs(options)?,
         b"proc" => procfs::file_system(),
         b"sysfs" => sysfs::file_system(),
@@ -125,8 +150,8 @@ pub fn sys_mount(
         mount::move_mount(&place(t, source, Resolve::empty())?, &on)?;
     } else {
         let options = String::from_utf8(text(data)?).map_err(|_| Errno::EINVAL)?;
-        let fs = new_file_system(&text(kind)?, &options)?;
         let source = text(source)?;
+        let fs = new_file_system(t, &text(kind)?, &source, own, &options)?;
         mount::mount(fs, &String::from_utf8_lossy(&source), own, &on)?;
     }
     Ok(0)

@@ -152,7 +152,10 @@ pub fn do_lseek(file: &OpenFile, offset: i64, whence: i32) -> Result<u64> {
     let from = |origin: u64| {
         origin.checked_add_signed(offset).filter(|&at| at <= i64::MAX as u64).ok_or(Errno::EINVAL.because("before 0"))
     };
-    let size = || file.inode().map_or(Ok(0), |i| i.metadata().map(|m| m.size));
+    let size = || match file.ops().device_size() {
+        Some(size) => Ok(size),
+        None => file.inode().map_or(Ok(0), |i| i.metadata().map(|m| m.size)),
+    };
     let extent = |target| {
         let inode = file.inode().ok_or(Errno::ENXIO)?;
         let at = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;

@@ -21,12 +21,22 @@ fn stored(file: &OpenFile) -> Result<&Arc<dyn Inode>> {
 
 /// fsync(2).
 pub fn sys_fsync(t: &Thread, fd: Fd) -> Result<usize> {
-    stored(&*at::file(t, fd)?)?.sync(false).map(|()| 0)
+    sync_one(&*at::file(t, fd)?, false)
 }
 
 /// fdatasync(2).
 pub fn sys_fdatasync(t: &Thread, fd: Fd) -> Result<usize> {
-    stored(&*at::file(t, fd)?)?.sync(true).map(|()| 0)
+    sync_one(&*at::file(t, fd)?, true)
+}
+
+fn sync_one(file: &OpenFile, data_only: bool) -> Result<usize> {
+    let inode = stored(file)?;
+    if inode.kind() == FileKind::BlockDevice {
+        file.ops().sync_device()?;
+    } else {
+        inode.sync(data_only)?;
+    }
+    Ok(0)
 }
 
 /// sync(2): it reports nothing.

@@ -2,6 +2,7 @@
 
 use super::directory::HostDirectory;
 use super::file::HostFile;
+use super::ownership::{ATTRIBUTE, Owner};
 use super::{Shared, TRUST};
 use crate::error::{Errno, Result};
 use crate::fs::file::{FileOps, OpenFlags};
@@ -104,6 +105,23 @@ impl HostInode {
         Ok(fs::syncfs(fd)?)
     }
 
+    /// Owner and mode as the guest sees them.
+    fn owner(&self, s: &Statx) -> Owner {
+        let host = Owner { uid: s.stx_uid, gid: s.stx_gid, mode: u32::from(s.stx_mode) & 0o7777 };
+        match self.shared.ownership {
+            Some(mapping) => mapping.seen(&self.proc_name(), self.kind, host),
+            None => host,
+        }
+    }
+
+    /// The attribute with the owner is ours.
+    fn check_attribute(&self, name: &[u8]) -> Result<()> {
+        if self.shared.ownership.is_some() && name == ATTRIBUTE {
+            return Err(Errno::ENODATA.into());
+        }
+        Ok(())
+    }
+
     fn check_writable(&self) -> Result<()> {
         if self.shared.writable { Ok(()) } else { Err(Errno::EROFS.into()) }
     }
@@ -119,6 +137,11 @@ impl HostInode {
     /// root there), the object stays ours, as with any host program.
     fn finish_new(&self, name: &[u8], new: &NewInode<'_>) -> Result<Arc<dyn Inode>> {
         let child = self.child(name)?;
+        if self.shared.ownership.is_some() && matches!(child.kind, FileKind::Regular | FileKind::Directory) {
+            let (mode, uid, gid) = (Some(new.mode), Some(new.uid), Some(new.gid));
+            child.set_attributes(&SetAttributes { mode, uid, gid, ..SetAttributes::default() })?;
+            return Ok(child);
+        }
         let owner = (fs::Uid::from_raw(new.uid.0), fs::Gid::from_raw(new.gid.0));
         let _ = fs::chownat(&child.fd, "", Some(owner.0), Some(owner.1), AtFlags::EMPTY_PATH);
         if child.kind != FileKind::Symlink {
@@ -139,13 +162,14 @@ impl Inode for HostInode {
 
     fn metadata(&self) -> Result<Metadata> {
         let s = statx_of(&self.fd, b"", AtFlags::EMPTY_PATH)?;
+        let owner = self.owner(&s);
         Ok(Metadata {
             id: self.id,
             kind: self.kind,
-            mode: u32::from(s.stx_mode) & 0o7777,
+            mode: owner.mode,
             nlink: u64::from(s.stx_nlink),
-            uid: Uid(s.stx_uid),
-            gid: Gid(s.stx_gid),
+            uid: Uid(owner.uid),
+            gid: Gid(owner.gid),
             rdev: DeviceNumber::new(s.stx_rdev_major, s.stx_rdev_minor),
             size: s.stx_size,
             block_size: s.stx_blksize,
@@ -162,12 +186,15 @@ impl Inode for HostInode {
         if let Some(size) = change.size {
             fs::ftruncate(self.reopen(OFlags::WRONLY)?, size)?;
         }
-        if change.uid.is_some() || change.gid.is_some() {
+        if let Some(mapping) = self.shared.ownership {
+            let now = self.owner(&statx_of(&self.fd, b"", AtFlags::EMPTY_PATH)?);
+            mapping.change(&self.proc_name(), self.kind, now, change)?;
+        } else if change.uid.is_some() || change.gid.is_some() {
             let uid = change.uid.map(|u| fs::Uid::from_raw(u.0));
             let gid = change.gid.map(|g| fs::Gid::from_raw(g.0));
             fs::chownat(&self.fd, "", uid, gid, AtFlags::EMPTY_PATH)?;
         }
-        if let Some(mode) = change.mode {
+        if let Some(mode) = change.mode.filter(|_| self.shared.ownership.is_none()) {
             fs::chmodat(fs::CWD, self.proc_name().as_c_str(), Mode::from_raw_mode(mode), AtFlags::empty())?;
         }
         if change.atime.is_some() || change.mtime.is_some() {
@@ -312,6 +339,7 @@ impl Inode for HostInode {
         if self.kind == FileKind::Symlink {
             return Err(Errno::ENODATA.into());
         }
+        self.check_attribute(name)?;
         let mut value: Vec<u8> = Vec::with_capacity(64 * 1024);
         let at = self.proc_name();
         let (read, _) = fs::getxattr(at.as_c_str(), name, value.spare_capacity_mut())?;
@@ -323,6 +351,7 @@ impl Inode for HostInode {
         if self.kind == FileKind::Symlink {
             return Err(Errno::EPERM.into());
         }
+        self.check_attribute(name)?;
         let flags = match mode {
             XattrMode::Set => fs::XattrFlags::empty(),
             XattrMode::Create => fs::XattrFlags::CREATE,
@@ -336,6 +365,7 @@ impl Inode for HostInode {
         if self.kind == FileKind::Symlink {
             return Err(Errno::ENODATA.into());
         }
+        self.check_attribute(name)?;
         Ok(fs::removexattr(self.proc_name().as_c_str(), name)?)
     }
 
@@ -346,6 +376,7 @@ impl Inode for HostInode {
         let mut names: Vec<u8> = Vec::with_capacity(64 * 1024);
         let at = self.proc_name();
         let (read, _) = fs::listxattr(at.as_c_str(), names.spare_capacity_mut())?;
-        Ok(read.to_vec())
+        let guests = |n: &&[u8]| !n.is_empty() && self.check_attribute(n).is_ok();
+        Ok(read.split(|&c| c == 0).filter(guests).flat_map(|n| n.iter().copied().chain([0])).collect())
     }
 }

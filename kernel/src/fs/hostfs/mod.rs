@@ -10,12 +10,13 @@
 //! mean the guest's.
 //!
 //! The number of descriptors is bounded by the dentry cache ([`crate::fs::dentry::RECENT`]) and by what the guest has
-//! open. Data goes between the host's page cache and guest memory without a copy in between. Names are trusted for
+//! open. Owners and modes are the host's, or mapped where we are not root there (`ownership`). Data goes between the host's page cache and guest memory without a copy in between. Names are trusted for
 //! [`TRUST`] before the host is asked again; attributes and contents always come from the host.
 
 mod directory;
 mod file;
 mod inode;
+mod ownership;
 
 use crate::error::{Errno, Result};
 use crate::fs::inode::{DeviceNumber, FileSystem, FsStat, Inode};
@@ -26,6 +27,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use inode::HostInode;
+use ownership::Ownership;
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
@@ -35,6 +37,8 @@ pub const TRUST: Duration = Duration::from_millis(100);
 /// What the inodes of one hostfs share.
 struct Shared {
     writable: bool,
+    /// How owners are mapped; `None` where they are the host's.
+    ownership: Option<Ownership>,
     /// A device number of the guest's for each device of the host's that was met.
     devices: SpinLock<Vec<((u32, u32), DeviceNumber)>>,
 }
@@ -61,10 +65,14 @@ pub struct HostFs {
 impl HostFs {
     /// Opens the directory. The error is the host's: ENOENT, ENOTDIR, EACCES.
     pub fn open(directory: &str, writable: bool) -> Result<Arc<Self>> {
+        Self::open_as(directory, writable, Ownership::of_process())
+    }
+
+    fn open_as(directory: &str, writable: bool, ownership: Option<Ownership>) -> Result<Arc<Self>> {
         let name = CString::new(directory).map_err(|_| Errno::EINVAL.because("a NUL in rootflags"))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(CWD, name.as_c_str(), flags, Mode::empty())?;
-        Self::from_fd(fd, directory.into(), writable)
+        Self::from_fd(fd, directory.into(), writable, ownership)
     }
 }
 
@@ -91,11 +99,12 @@ impl HostFs {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let fd = rustix::fs::openat2(top, text.as_c_str(), flags, Mode::empty(), how)?;
-        Self::from_fd(fd, alloc::format!("{}/{inside}", top_name.trim_end_matches('/')), true)
+        Self::from_fd(fd, alloc::format!("{}/{inside}", top_name.trim_end_matches('/')), true, Ownership::of_process())
     }
 
-    fn from_fd(fd: OwnedFd, directory: String, writable: bool) -> Result<Arc<Self>> {
-        let shared = Arc::new(Shared { writable, devices: SpinLock::new(Rank::FileLocks, Vec::new()) });
+    fn from_fd(fd: OwnedFd, directory: String, writable: bool, ownership: Option<Ownership>) -> Result<Arc<Self>> {
+        let devices = SpinLock::new(Rank::FileLocks, Vec::new());
+        let shared = Arc::new(Shared { writable, ownership, devices });
         let root = HostInode::from_fd(shared.clone(), fd)?;
         Ok(Arc::new(HostFs { shared, root, directory }))
     }

@@ -152,3 +152,28 @@ fn devices_on_the_host_are_not_made_and_fifos_are_the_guests() {
     let mut buf = [0; 20];
     assert_eq!(r.ops().read(&r, &mut IovDest::kernel(&mut buf), None).unwrap(), 7);
 }
+
+#[test]
+fn owners_are_mapped_for_who_is_not_root_on_the_host() {
+    use crate::fs::inode::{NewInode, SetAttributes};
+    use crate::task::{Gid, Uid};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let dir = TempDir::new("owners");
+    let own = host::metadata(dir.root()).unwrap();
+    let mapping = Ownership { uid: own.uid(), gid: own.gid() };
+    let open = || HostFs::open_as(dir.root().to_str().unwrap(), true, Some(mapping)).unwrap().root();
+    let root = open();
+    assert_eq!((root.metadata().unwrap().uid, root.metadata().unwrap().gid), (Uid(0), Gid(0)));
+    let f = root.create(b"f", &NewInode { kind: NewKind::Regular, mode: 0o640, uid: Uid(33), gid: Gid(44) }).unwrap();
+    f.set_attributes(&SetAttributes { mode: Some(0o4000), ..Default::default() }).unwrap();
+    let seen = open().lookup(b"f").unwrap().metadata().unwrap();
+    assert_eq!((seen.uid, seen.gid, seen.mode), (Uid(33), Gid(44), 0o4000));
+    let on_host = host::metadata(dir.root().join("f")).unwrap();
+    assert_eq!((on_host.uid(), on_host.permissions().mode() & 0o7777), (own.uid(), 0o600), "the user keeps his file");
+    assert!(f.list_xattrs().unwrap().is_empty());
+    f.set_attributes(&SetAttributes { uid: Some(Uid(0)), gid: Some(Gid(0)), mode: Some(0o755), ..Default::default() })
+        .unwrap();
+    let seen = open().lookup(b"f").unwrap().metadata().unwrap();
+    assert_eq!((seen.uid, seen.gid, seen.mode), (Uid(0), Gid(0), 0o755));
+    assert_eq!(host::metadata(dir.root().join("f")).unwrap().permissions().mode() & 0o7777, 0o755);
+}

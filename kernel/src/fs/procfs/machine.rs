@@ -52,7 +52,8 @@ fn devices() -> String {
 }
 
 fn filesystems() -> String {
-    "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tdevpts\nnodev\tmqueue\nnodev\thostfs\n".into()
+    "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tdevpts\nnodev\tmqueue\nnodev\thostfs\n\text4\n"
+        .into()
 }
 
 fn interrupts() -> String {
@@ -60,7 +61,12 @@ fn interrupts() -> String {
 }
 
 fn partitions() -> String {
-    "major minor  #blocks  name\n\n".into()
+    let mut text = String::from("major minor  #blocks  name\n\n");
+    for disk in crate::block::list() {
+        let (number, kilobytes) = (disk.number, disk.device.size() / 1024);
+        text += &format!("{:4}  {:7} {kilobytes:10} {}\n", number.major(), number.minor(), disk.name);
+    }
+    text
 }
 
 fn swaps() -> String {
