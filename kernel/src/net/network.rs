@@ -344,4 +344,9 @@ impl sched::Poller for NetworkPoller {
     fn urgent(&self) -> bool {
         network().has_devices()
     }
+
+    fn prepare_sleep(&self) -> bool {
+        // Every device is to notify, also behind one that has frames already.
+        network().devices.lock().iter_mut().fold(false, |ready, port| port.device.prepare_sleep() || ready)
+    }
 }
