@@ -13,7 +13,7 @@ use crate::bench::workloads::Workload;
 use crate::guest::Hook;
 use crate::interrupt::Interrupt;
 use crate::rootfs::recipe::Recipe;
-use crate::{bench, doctor, down, rootfs, shell};
+use crate::{bench, doctor, down, rootfs, shell, switch};
 
 /// Runs programs in Flatland guests and measures them.
 #[derive(Debug, Parser)]
@@ -34,6 +34,8 @@ enum Command {
     Bench(BenchArgs),
     /// Boot a guest with a shell on this terminal
     Shell(ShellArgs),
+    /// Switch ethernet frames between vhost-user ports and taps
+    Switch(SwitchArgs),
     /// Clear what a killed appliance left on the host (needs root)
     Down,
 }
@@ -114,6 +116,22 @@ struct ShellArgs {
     command: Vec<String>,
 }
 
+#[derive(Debug, Args)]
+struct SwitchArgs {
+    /// vhost-user,SOCKET[,client][,mtu=N][,off=FEATURE+...], tuntap,TAP[,MAC][,HOST-IP] or raw,INTERFACE
+    #[arg(required = true, num_args = 2.., value_name = "PORT")]
+    ports: Vec<String>,
+    /// Write every frame that comes in to this pcapng file
+    #[arg(long, value_name = "FILE")]
+    mirror: Option<PathBuf>,
+    /// How to wait for frames: spin:MICROSECONDS or sleep
+    #[arg(long, default_value = "spin:50")]
+    idle: switch::Idle,
+    /// Print the counters this often, not only at the end
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86400))]
+    counters: Option<u32>,
+}
+
 impl Cli {
     /// Does what was asked for.
     pub fn run(self) -> Result<ExitCode> {
@@ -122,6 +140,7 @@ impl Cli {
             Command::Rootfs(RootfsCommand::Build(args)) => args.run(),
             Command::Bench(args) => bench::run(Plan::new(args.wishes())?),
             Command::Shell(args) => shell::run(args.options()),
+            Command::Switch(args) => switch::run(&args.options()),
             Command::Down => down::run(),
         }
     }
@@ -154,6 +173,13 @@ impl BenchArgs {
             rootfs: self.rootfs,
             vmlinux: self.vmlinux,
         }
+    }
+}
+
+impl SwitchArgs {
+    fn options(self) -> switch::Options {
+        let counters = self.counters.map(|s| std::time::Duration::from_secs(s.into()));
+        switch::Options { ports: self.ports, mirror: self.mirror, idle: self.idle, counters }
     }
 }
 

@@ -12,3 +12,4 @@ mod programs;
 mod shell;
 mod terminal;
 mod transfer;
+mod vhost_user;
