@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, bail};
 use comfy_table::Table;
 use netdrv::segment::{Fit, fit};
-use netdrv::{EthernetDevice, FrameMeta, FrameSink, MacAddr, TxFrame, vhost_user};
+use netdrv::{FrameMeta, FrameSink, MacAddr, TxFrame, vhost_user};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::interrupt::Interrupt;
@@ -228,7 +228,7 @@ impl Switch {
     /// All counters as a table.
     fn counters(&self) -> Table {
         let mut table = Table::new();
-        table.load_preset(comfy_table::presets::ASCII_MARKDOWN);
+        table.load_style(comfy_table::presets::ASCII_MARKDOWN);
         table.set_header([
             "port",
             "stations",

@@ -10,6 +10,7 @@ mod iperf3;
 mod lab;
 mod netperf;
 mod noise;
+mod peers;
 mod programs;
 mod shell;
 mod terminal;

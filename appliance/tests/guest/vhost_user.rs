@@ -13,7 +13,7 @@ const SERVER: &str = "10.66.0.1";
 const CLIENT: &str = "10.66.0.2";
 
 /// Boots a guest whose eth0 is the vhost-user `link`, with a shell script as init.
-fn guest(address: &str, link: &str, script: &str) -> Running {
+pub fn guest(address: &str, link: &str, script: &str) -> Running {
     guest_that_waits(address, link, "idle=spin:50", script)
 }
 
@@ -26,23 +26,23 @@ fn guest_that_waits(address: &str, link: &str, idle: &str, script: &str) -> Runn
 }
 
 /// A folder for sockets, with a path that is short enough for one.
-struct Sockets(Scratch);
+pub struct Sockets(Scratch);
 
 impl Sockets {
-    fn new() -> Sockets {
+    pub fn new() -> Sockets {
         Sockets(Scratch::new("vhost"))
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn link(&self, name: &str, fields: &str) -> String {
+    pub fn link(&self, name: &str, fields: &str) -> String {
         format!("{}{fields}", self.path(name).display())
     }
 }
 
-fn wait_for(path: &Path) {
+pub fn wait_for(path: &Path) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !path.exists() {
         assert!(Instant::now() < deadline, "no {}", path.display());

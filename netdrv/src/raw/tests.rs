@@ -4,7 +4,8 @@ use super::{OpenFailure, RawDevice, RawOptions, open};
 use crate::device::{DeviceError, EthernetDevice, FrameSink, Offloads, TxFrame};
 use crate::frame::{Checksum, FrameMeta, Gso, GsoKind};
 use crate::segment::{fold, sum};
-use crate::sys::netns;
+use crate::sys::netif::NetIf;
+use crate::sys::{IfName, netns};
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::num::NonZeroU16;
@@ -32,8 +33,13 @@ fn in_namespace(test: impl FnOnce([u8; 6]) + Send + 'static) {
         ip("addr add 10.99.0.1/24 dev dev1");
         ip("link set dev1 up");
         ip("neigh add 10.99.0.2 lladdr 02:00:00:00:00:22 dev dev1");
-        let dev1 = crate::sys::netif::NetIf::new(crate::sys::IfName::new("dev1").unwrap()).unwrap();
-        test(dev1.hardware_address().unwrap());
+        let netif = |name| NetIf::new(IfName::new(name).unwrap()).unwrap();
+        let start = Instant::now();
+        // The host takes note of a carrier in a work queue of its own, and drops what it is to send before that.
+        while !["dev0", "dev1"].map(netif).iter().all(|n| n.is_running().unwrap()) {
+            assert!(start.elapsed() < LIMIT, "no carrier");
+        }
+        test(netif("dev1").hardware_address().unwrap());
     });
     done.join().unwrap();
 }

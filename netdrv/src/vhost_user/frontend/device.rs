@@ -364,8 +364,11 @@ impl EthernetDevice for VhostUserDevice {
 
     fn prepare_sleep(&mut self) -> bool {
         self.service();
-        let State::Up { link, .. } = &mut self.state else { return false };
-        link.arm()
+        match &mut self.state {
+            State::Up { link, .. } => link.arm(),
+            // The caller is to hear of a failure now.
+            _ => self.failure.is_some(),
+        }
     }
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
