@@ -12,7 +12,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::fs::File;
@@ -65,6 +65,9 @@ fn serve(options: &VhostUserOptions, socket: OwnedFd, shared: &Arc<Shared>) -> S
         Err(e) => return format!("preparing the connection: {e}"),
     };
     shared.connected(held);
+    if let Err(e) = shared.watch_connection() {
+        return format!("preparing the connection: {e}");
+    }
     let watched = match stream.try_clone() {
         Ok(watched) => watched,
         Err(e) => return format!("preparing the connection: {e}"),
@@ -157,7 +160,7 @@ impl VhostUserBackendReqHandlerMut for Handler {
     }
 
     fn reset_owner(&mut self) -> Result<()> {
-        self.shared.lock_patiently().reset();
+        self.shared.lock_patiently().reset_device();
         Ok(())
     }
 
@@ -244,8 +247,7 @@ impl VhostUserBackendReqHandlerMut for Handler {
     fn set_vring_kick(&mut self, index: u8, fd: Option<File>) -> Result<()> {
         if let Some(fd) = &fd {
             check_eventfd(fd)?;
-            // Each kick is an edge: nothing needs reading.
-            self.shared.watch(fd.as_fd(), EventFlags::IN | EventFlags::ET)?;
+            self.shared.watch_kick(fd)?;
         }
         self.with_ring(index.into(), |ring| {
             ring.kick = fd;
@@ -373,9 +375,20 @@ impl Shared {
         let _ = poll(&mut set, timeout);
     }
 
-    /// Adds a descriptor to those that end the caller's sleep.
-    fn watch(&self, fd: BorrowedFd<'_>, flags: EventFlags) -> Result<()> {
-        epoll::add(self.epoll(), fd, EventData::new_u64(0), flags).map_err(|e| Error::ReqHandlerError(e.into()))
+    /// Makes the set of kicks of a new connection.
+    fn watch_connection(&self) -> io::Result<()> {
+        let kicks = epoll::create(CreateFlags::CLOEXEC)?;
+        epoll::add(self.epoll(), &kicks, EventData::new_u64(0), EventFlags::IN)?;
+        self.lock_patiently().kicks = Some(kicks);
+        Ok(())
+    }
+
+    /// Adds a kick to what ends the caller's sleep. Each kick is an edge: nothing needs reading.
+    fn watch_kick(&self, kick: &File) -> Result<()> {
+        let link = self.lock_patiently();
+        let Some(kicks) = &link.kicks else { return Ok(()) };
+        epoll::add(kicks, kick, EventData::new_u64(0), EventFlags::IN | EventFlags::ET)
+            .map_err(|e| Error::ReqHandlerError(e.into()))
     }
 
     /// The link, once the caller's polls leave it for a moment.

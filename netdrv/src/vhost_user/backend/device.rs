@@ -231,7 +231,9 @@ impl EthernetDevice for BackendDevice {
             // Takes the edges of kicks; what they are about shows in the rings.
             let mut events = [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; 4];
             let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-            let _ = epoll::wait(&shared.epoll, &mut events[..], Some(&now));
+            if let Some(kicks) = &link.kicks {
+                let _ = epoll::wait(kicks, &mut events[..], Some(&now));
+            }
             if let Some(reason) = shared.failure.lock().take() {
                 return Err(DeviceError::Peer(reason));
             }

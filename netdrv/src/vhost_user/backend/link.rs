@@ -9,6 +9,7 @@ use crate::segment::{self, Capabilities};
 use crate::vhost_user::message::Features;
 use crate::vnet_header::{self, ETHERNET_HEADER_LEN, VNET_HEADER_LEN};
 use alloc::vec::Vec;
+use rustix::fd::OwnedFd;
 use vm_memory::Bytes;
 
 /// Longest frame: the longest IP packet, ethernet header and a VLAN tag.
@@ -35,6 +36,9 @@ pub(super) struct Link {
     pub(super) memory: Option<PeerMemory>,
     /// Two for each pair: the driver's receive ring, the driver's transmit ring.
     pub(super) rings: Vec<DeviceRing>,
+    /// An epoll descriptor of the front-end's kicks. It goes with the connection: a front-end that keeps its ends of them
+    /// open would else stay in our set.
+    pub(super) kicks: Option<OwnedFd>,
     /// Whether kicks were asked for since the last look.
     pub(super) armed: bool,
     next_pair: usize,
@@ -44,12 +48,19 @@ impl Link {
     /// Without a front-end.
     pub(super) fn new(pairs: u16) -> Link {
         let rings = (0..2 * pairs).map(|_| DeviceRing::new()).collect();
-        Link { features: Features::empty(), memory: None, rings, armed: true, next_pair: 0 }
+        Link { features: Features::empty(), memory: None, rings, kicks: None, armed: true, next_pair: 0 }
     }
 
     /// Forgets the front-end.
     pub(super) fn reset(&mut self) {
         *self = Link::new((self.rings.len() / 2) as u16);
+    }
+
+    /// The rings and the memory go, the connection stays.
+    pub(super) fn reset_device(&mut self) {
+        let kicks = self.kicks.take();
+        self.reset();
+        self.kicks = kicks;
     }
 
     /// Whether frames can flow towards the front-end.
