@@ -2,18 +2,21 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::bench::pinning::Wish;
 use crate::bench::plan::{Plan, Preset, Wishes};
-use crate::bench::systems::Kind;
-use crate::bench::workloads::Workload;
+use crate::bench::systems::Choice;
+use crate::bench::workloads::command::{Number, UserCommand};
+use crate::bench::workloads::{Better, Workload};
 use crate::guest::Hook;
 use crate::interrupt::Interrupt;
 use crate::rootfs::recipe::Recipe;
-use crate::{bench, doctor, down, rootfs, shell, switch};
+use crate::{bench, doctor, down, paperwork, rootfs, shell, switch};
 
 /// Runs programs in Flatland guests and measures them.
 #[derive(Debug, Parser)]
@@ -38,6 +41,17 @@ enum Command {
     Switch(SwitchArgs),
     /// Clear what a killed appliance left on the host (needs root)
     Down,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write manual pages
+    Man {
+        /// The folder that they go into
+        #[arg(long, default_value = ".", value_name = "DIR")]
+        out: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -65,9 +79,26 @@ struct BenchArgs {
     /// What to run [default: all]
     #[arg(long, value_delimiter = ',', value_enum)]
     workloads: Vec<Workload>,
-    /// Where to run it [default: all]
-    #[arg(long, value_delimiter = ',', value_enum)]
-    systems: Vec<Kind>,
+    /// Where to run it: native, native-lo, native-nooff, um, um-seccomp, um-legacy, gvisor, nommu-seccomp, nommu-sud,
+    /// nommu-patch, nommu-zpoline; those with a tap also as NAME@bridge and NAME@guests; the groups default, peers, all
+    /// [default: native,nommu-seccomp,nommu-patch]
+    #[arg(long, value_delimiter = ',', value_name = "NAME", value_parser = SystemList::parse)]
+    systems: Vec<SystemList>,
+    /// A command of your own for the root directory's shell, measured by its wall time; without --workloads, alone
+    #[arg(long, value_name = "LINE")]
+    cmd: Option<String>,
+    /// The number that --cmd prints behind TEXT counts, too; more is better
+    #[arg(long, value_name = "TEXT", requires = "cmd")]
+    cmd_rate: Vec<String>,
+    /// The same for a number of which less is better
+    #[arg(long, value_name = "TEXT", requires = "cmd")]
+    cmd_cost: Vec<String>,
+    /// Seconds after which --cmd is killed
+    #[arg(long, value_name = "S", default_value = "300", value_parser = clap::value_parser!(u32).range(1..=86400))]
+    cmd_limit: u32,
+    /// A report.json to compare with: says what changed beyond noise
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
     /// Rounds [default: the preset's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: Option<u32>,
@@ -92,6 +123,16 @@ struct BenchArgs {
     /// The kernel to boot [default: beside this program]
     #[arg(long, value_name = "PATH")]
     vmlinux: Option<PathBuf>,
+}
+
+/// What one word of `--systems` stands for.
+#[derive(Clone, Debug)]
+struct SystemList(Vec<Choice>);
+
+impl SystemList {
+    fn parse(word: &str) -> Result<Self, String> {
+        Choice::expand(word).map(Self)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -138,10 +179,12 @@ impl Cli {
         match self.command {
             Command::Doctor => Ok(doctor::run()),
             Command::Rootfs(RootfsCommand::Build(args)) => args.run(),
-            Command::Bench(args) => bench::run(Plan::new(args.wishes())?),
+            Command::Bench(args) => bench::run(Plan::new(args.wishes()?)?),
             Command::Shell(args) => shell::run(args.options()),
             Command::Switch(args) => switch::run(&args.options()),
             Command::Down => down::run(),
+            Command::Completions { shell } => paperwork::completions(Cli::command(), shell),
+            Command::Man { out } => paperwork::manual_pages(Cli::command(), &out),
         }
     }
 }
@@ -157,11 +200,17 @@ impl BuildArgs {
 }
 
 impl BenchArgs {
-    fn wishes(self) -> Wishes {
-        Wishes {
+    fn wishes(self) -> Result<Wishes> {
+        let numbers = |texts: Vec<String>, better| texts.into_iter().map(move |text| Number { text, better });
+        let numbers = numbers(self.cmd_rate, Better::Higher).chain(numbers(self.cmd_cost, Better::Lower)).collect();
+        let limit = Duration::from_secs(self.cmd_limit.into());
+        let command = self.cmd.map(|line| UserCommand::new(&line, numbers, limit)).transpose()?;
+        Ok(Wishes {
             preset: self.preset,
             workloads: self.workloads,
-            systems: self.systems,
+            systems: self.systems.into_iter().flat_map(|list| list.0).collect(),
+            command,
+            baseline: self.baseline,
             rounds: self.runs,
             seconds: self.seconds,
             pinning: match (self.pin, self.free) {
@@ -172,7 +221,7 @@ impl BenchArgs {
             out: self.out,
             rootfs: self.rootfs,
             vmlinux: self.vmlinux,
-        }
+        })
     }
 }
 
@@ -198,13 +247,12 @@ impl ShellArgs {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
+    use crate::bench::systems::Kind;
 
     fn bench(args: &[&str]) -> Result<Wishes, clap::Error> {
         match Cli::try_parse_from([&["appliance", "bench"], args].concat())?.command {
-            Command::Bench(args) => Ok(args.wishes()),
+            Command::Bench(args) => Ok(args.wishes().unwrap()),
             other => panic!("{other:?}"),
         }
     }
@@ -216,11 +264,27 @@ mod tests {
 
     #[test]
     fn systems_and_workloads_have_their_documented_names() {
-        let line = "--workloads iperf3,netperf,getpid --systems native,nommu-seccomp,nommu-patch --runs 4 --free";
+        let line = "--workloads iperf3,netperf,getpid,lmbench,boot,memory --systems all --runs 4 --free";
         let wishes = bench(&line.split(' ').collect::<Vec<_>>()).unwrap();
         assert_eq!(wishes.workloads, Workload::ALL);
-        assert_eq!(wishes.systems, Kind::ALL);
+        assert_eq!(wishes.systems.iter().map(|choice| choice.kind).collect::<Vec<_>>(), Kind::ALL);
         assert_eq!((wishes.rounds, wishes.pinning), (Some(4), Wish::Free));
+    }
+
+    #[test]
+    fn groups_and_links_are_systems() {
+        let wishes = bench(&["--systems", "peers,nommu-patch@guests"]).unwrap();
+        let names: Vec<String> = wishes.systems.iter().map(|choice| choice.name()).collect();
+        let expected = ["native", "um", "um-seccomp", "gvisor", "nommu-seccomp", "nommu-patch", "nommu-patch@guests"];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn a_command_comes_with_its_numbers() {
+        let wishes = bench(&["--cmd", "make test", "--cmd-rate", "per second:", "--cmd-cost", "took"]).unwrap();
+        let command: Box<dyn crate::bench::workloads::Case> = Box::new(wishes.command.unwrap());
+        assert_eq!((command.name(), command.metrics().len()), ("make-test", 3));
+        assert!(bench(&["--cmd-rate", "x"]).is_err());
     }
 
     #[test]

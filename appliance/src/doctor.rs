@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
 
-use crate::{cache, guest, privilege, process};
+use crate::{cache, guest, privilege, process, unprivileged};
 
 /// How much a missing thing matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +84,20 @@ fn checks() -> Vec<Check> {
         Check {
             what: "root",
             need: Need::Network,
-            found: if privilege::is_root() { Ok("yes".into()) } else { Err("no".into()) },
-            remedy: "Use sudo",
+            found: if privilege::is_root() {
+                Ok("yes".into())
+            } else {
+                let permitted = unprivileged::permitted();
+                let namespaces = permitted.map(|()| "no, and a user namespace does for the bench".into());
+                namespaces.map_err(|error| format!("no, and {error:#}"))
+            },
+            remedy: "Use sudo, or allow user namespaces: `sysctl kernel.unprivileged_userns_clone=1`",
+        },
+        Check {
+            what: "a guest without root and network",
+            need: Need::Guest,
+            found: boot_bare_guest(),
+            remedy: "Its message says what is missing; `trace=syscalls` on vmlinux's command line shows more",
         },
         Check {
             what: "/dev/net/tun",
@@ -95,7 +108,7 @@ fn checks() -> Vec<Check> {
         programs(
             "namespace tools",
             Need::Network,
-            &["nsenter", "unshare", "taskset", "mount", "chroot"],
+            &["nsenter", "unshare", "setpriv", "taskset", "mount", "chroot"],
             "Install the packages util-linux, mount and coreutils",
         ),
         Check {
@@ -111,7 +124,7 @@ fn checks() -> Vec<Check> {
                 "" | "0" => Err("off".into()),
                 number => Ok(format!("up to {number}")),
             },
-            remedy: "Nothing needs them now; `sysctl user.max_user_namespaces=10000` turns them on",
+            remedy: "The bench needs root then; `sysctl user.max_user_namespaces=10000` turns them on",
         },
         programs(
             "package tools",
@@ -143,6 +156,23 @@ fn checks() -> Vec<Check> {
             remedy: "Flatland does not need it lowered: `sysctl vm.mmap_min_addr=65536` is Debian's default",
         },
     ]
+}
+
+/// Boots a guest on the host's own root, read-only, without any capability and without a tap.
+fn boot_bare_guest() -> Result<String, String> {
+    let vmlinux = guest::find_vmlinux(None).map_err(|_| "no vmlinux to try it with".to_owned())?;
+    let mut boot = guest::Boot::new(Path::new("/"), vec!["/bin/true".into()]);
+    boot.memory = "64m".into();
+    let mut command = if privilege::is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]).arg(vmlinux);
+        command
+    } else {
+        Command::new(vmlinux)
+    };
+    let started = Instant::now();
+    process::run(command.args(boot.arguments())).map_err(|error| format!("{error:#}"))?;
+    Ok(format!("boots and ends within {} ms", started.elapsed().as_millis() + 1))
 }
 
 fn processor(cpuinfo: &str) -> Result<String, String> {

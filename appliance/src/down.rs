@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::privilege;
+use crate::process_tree;
 use crate::wiring::{self, state};
 
 /// Goes through the notes under /run/flatland; what belongs to a running appliance stays.
@@ -18,12 +19,14 @@ pub fn run() -> Result<ExitCode> {
                 eprintln!("left alone: the appliance with pid {} is running", note.pid);
                 return Ok(());
             }
+            // What was about to make a namespace, or to enter one, would do so behind our back.
+            process_tree::kill_mentioning(&note.marks());
             for name in &note.namespaces {
                 if wiring::remove_namespace(name)? {
                     eprintln!("removed the network namespace {name}");
                 }
             }
-            state::forget(&path)?;
+            state::forget(&path, &note)?;
             cleared += 1;
             Ok(())
         });

@@ -13,8 +13,12 @@ use crate::process;
 pub enum Hook {
     /// Every call traps.
     Seccomp,
-    /// Call sites become jumps after their first trap.
+    /// Every call traps, by syscall user dispatch.
+    Sud,
+    /// Call sites become jumps after they have trapped a few times.
     Patch,
+    /// Page 0 holds a trampoline.
+    Zpoline,
 }
 
 impl Hook {
@@ -22,7 +26,9 @@ impl Hook {
     pub fn name(self) -> &'static str {
         match self {
             Hook::Seccomp => "seccomp",
+            Hook::Sud => "sud",
             Hook::Patch => "patch",
+            Hook::Zpoline => "zpoline",
         }
     }
 }

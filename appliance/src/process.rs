@@ -12,11 +12,12 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use crate::interrupt::{Interrupt, Interrupted, POLL};
+use crate::process_tree::Family;
 
 /// How long a process may take to obey SIGTERM before SIGKILL follows.
 const TERM_GRACE: Duration = Duration::from_secs(1);
 
-/// A child process, the leader of its own process group. Dropping it kills the group.
+/// A child process, the leader of its own process group. Dropping it kills the group and all that descends from it.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -62,7 +63,8 @@ impl Process {
         self.child.stdout.take()
     }
 
-    /// CPU time used so far by all threads of the process, in user and kernel mode (its children's not).
+    /// CPU time used so far by all threads of the process, in user and kernel mode, and by those of its descendants that
+    /// have been waited for.
     pub fn cpu_time(&self) -> Option<Duration> {
         Stat::of(self.id()).map(|stat| stat.cpu_time)
     }
@@ -74,7 +76,17 @@ impl Process {
 
     /// Waits for the end; past `limit` the group is killed. Returns the CPU time too, read before the process is
     /// reaped. An interrupt kills the group and is an error.
-    pub fn wait(mut self, limit: Duration, interrupt: &Interrupt) -> Result<(Ending, Duration)> {
+    pub fn wait(self, limit: Duration, interrupt: &Interrupt) -> Result<(Ending, Duration)> {
+        self.watch(limit, interrupt, |_| ())
+    }
+
+    /// The same, calling `look` with the process id every few milliseconds meanwhile.
+    pub fn watch(
+        mut self,
+        limit: Duration,
+        interrupt: &Interrupt,
+        mut look: impl FnMut(u32),
+    ) -> Result<(Ending, Duration)> {
         let deadline = Instant::now() + limit;
         let mut timed_out = false;
         while !self.has_ended() {
@@ -85,6 +97,7 @@ impl Process {
                 timed_out = true;
                 break;
             }
+            look(self.id());
             std::thread::sleep(POLL);
         }
         let cpu = self.cpu_time().unwrap_or_default();
@@ -114,7 +127,10 @@ impl Process {
             return None;
         }
         if let Some(pid) = self.pid() {
+            // Some of them may be in groups of their own, and nobody's children once the leader is gone.
+            let mut family = Family::default();
             if !self.has_ended() {
+                family = Family::of(self.id());
                 _ = kill_process_group(pid, Signal::TERM);
                 let deadline = Instant::now() + TERM_GRACE;
                 while !self.has_ended() && Instant::now() < deadline {
@@ -123,6 +139,7 @@ impl Process {
             }
             // The leader may have left others of its group behind.
             _ = kill_process_group(pid, Signal::KILL);
+            family.kill();
         }
         self.reaped = true;
         self.child.wait().ok()
@@ -148,8 +165,10 @@ impl From<ExitStatus> for Ending {
 /// The fields of `/proc/<pid>/stat` that matter here (proc_pid_stat(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
-    /// utime + stime.
+    /// utime + stime + cutime + cstime.
     pub cpu_time: Duration,
+    /// utime + stime alone.
+    pub own_cpu_time: Duration,
     /// Clock ticks between boot and the start of the process: with the pid, names a process for good.
     pub start_time: u64,
 }
@@ -164,9 +183,10 @@ impl Stat {
         // The command name in parentheses may hold spaces and parentheses; fields count from after the last one.
         let fields: Vec<&str> = line[line.rfind(')')? + 1..].split_ascii_whitespace().collect();
         let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
-        let ticks = number(14)? + number(15)?;
         let per_second = rustix::param::clock_ticks_per_second();
-        Some(Self { cpu_time: Duration::from_secs_f64(ticks as f64 / per_second as f64), start_time: number(22)? })
+        let time = |ticks: u64| Duration::from_secs_f64(ticks as f64 / per_second as f64);
+        let (own, children) = (number(14)? + number(15)?, number(16)? + number(17)?);
+        Some(Self { cpu_time: time(own + children), own_cpu_time: time(own), start_time: number(22)? })
     }
 }
 
@@ -260,7 +280,8 @@ mod tests {
             line += &format!(" {field}");
         }
         let stat = Stat::parse(&line).unwrap();
-        assert_eq!((stat.cpu_time, stat.start_time), (Duration::from_millis(290), 22));
+        assert_eq!((stat.cpu_time, stat.start_time), (Duration::from_millis(620), 22));
+        assert_eq!(stat.own_cpu_time, Duration::from_millis(290));
         assert_eq!(Stat::parse("42 no parentheses"), None);
     }
 

@@ -1,5 +1,6 @@
 //! The bench end to end with the native system only: what it reports, and that it leaves nothing behind. Needs root,
-//! /dev/net/tun, a C compiler and a Debian mirror (or a filled cache).
+//! /dev/net/tun, a C compiler and a Debian mirror (or a filled cache), headless Chromium for the page,
+//! and for one test a `vmlinux` beside the appliance.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -45,7 +46,9 @@ fn traces(pid: u32) -> Vec<PathBuf> {
     let places = [
         format!("/run/netns/flatland-{pid}-host"),
         format!("/run/netns/flatland-{pid}-guest"),
+        format!("/run/netns/flatland-{pid}-sandbox"),
         format!("/run/flatland/{pid}.json"),
+        format!("/run/flatland/{pid}.d"),
     ];
     places.into_iter().map(PathBuf::from).filter(|place| place.symlink_metadata().is_ok()).collect()
 }
@@ -120,9 +123,9 @@ fn a_short_bench_reports_and_leaves_nothing() {
     assert!(output.status.success(), "{}", stderr(&output));
 
     let report: Value = serde_json::from_str(&fs::read_to_string(scratch.0.join("report.json")).unwrap()).unwrap();
-    assert_eq!((&report["schema_version"], &report["complete"]), (&1.into(), &true.into()));
+    assert_eq!((&report["schema_version"], &report["complete"]), (&2.into(), &true.into()));
     let results = report["results"].as_array().unwrap();
-    for workload in ["iperf3", "netperf", "getpid"] {
+    for workload in ["iperf3", "netperf", "getpid", "lmbench", "boot", "memory"] {
         let series: Vec<&Value> = results.iter().filter(|series| series["workload"] == workload).collect();
         assert!(!series.is_empty(), "{workload}");
         for series in series {
@@ -130,7 +133,10 @@ fn a_short_bench_reports_and_leaves_nothing() {
             assert_eq!(runs.len(), 2);
             for run in runs {
                 assert!(run["value"].as_f64().unwrap() > 0.0, "{run}");
-                assert!(run["cpu_seconds"]["guest_side"].as_f64().unwrap() > 0.0, "{run}");
+                // What starts a process and no more takes less than a tick.
+                let busy = run["cpu_seconds"]["guest_side"].as_f64().unwrap() > 0.0;
+                assert!(busy || ["boot", "memory"].contains(&workload), "{run}");
+                assert_ne!(run["surroundings"]["clock_source"], "");
                 assert!(scratch.0.join(run["raw"].as_str().unwrap()).is_file());
             }
             let (min, median, max) = (&series["min"], &series["median"], &series["max"]);
@@ -142,12 +148,110 @@ fn a_short_bench_reports_and_leaves_nothing() {
     let reported = results.iter().find(|series| series["case"] == "tcp").unwrap()["runs"][0]["value"].as_f64().unwrap();
     let measured = raw["end"]["sum_received"]["bits_per_second"].as_f64().unwrap() / 1e9;
     assert!((reported - measured).abs() < 1e-9, "{reported} {measured}");
+    let page = fs::read_to_string(scratch.0.join("report.html")).unwrap();
+    assert!(page.contains("<svg") && page.contains("lmbench"), "the page has its plots inside");
+    assert!(scratch.0.join("flent/iperf3-tcp.native.flent.gz").is_file());
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(table.contains("iperf3 tcp throughput") && table.contains("| native"), "{table}");
     assert!(fs::read_to_string(scratch.0.join("report.md")).unwrap().contains(table.trim()));
 
     assert_eq!(traces(pid), Vec::<PathBuf>::new());
     assert_eq!(allowed_congestion_control(), allowed_before);
+}
+
+#[test]
+fn a_second_report_is_compared_with_the_first() {
+    let scratch = Scratch::new("baseline");
+    build_rootfs();
+    let (first, second) = (scratch.0.join("first"), scratch.0.join("second"));
+    let output = bench(&first, &["--workloads", "getpid", "--runs", "4"]).wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let baseline = first.join("report.json");
+    let args = ["--workloads", "getpid,boot", "--runs", "4", "--baseline", baseline.to_str().unwrap()];
+    let output = bench(&second, &args).wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report: Value = serde_json::from_str(&fs::read_to_string(second.join("report.json")).unwrap()).unwrap();
+    let changes = report["baseline"]["changes"].as_array().unwrap();
+    assert_eq!(changes.len(), 1, "the rows that both have: {changes:?}");
+    assert!(changes[0]["p_value"].as_f64().unwrap() > 0.0 && changes[0]["verdict"] != "unknown", "{changes:?}");
+}
+
+#[test]
+fn a_command_of_the_users_is_timed() {
+    let scratch = Scratch::new("command");
+    build_rootfs();
+    let args = ["--cmd", "sleep 0.2; echo score: 42 points", "--cmd-rate", "score:", "--runs", "1"];
+    let output = bench(&scratch.0, &args).wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report: Value = serde_json::from_str(&fs::read_to_string(scratch.0.join("report.json")).unwrap()).unwrap();
+    let results = report["results"].as_array().unwrap();
+    assert_eq!(results.len(), 2);
+    let wall = results[0]["median"].as_f64().unwrap();
+    assert!((0.2..2.0).contains(&wall), "{wall}");
+    assert_eq!((&results[1]["metric"], &results[1]["median"]), (&"score".into(), &42.0.into()));
+}
+
+#[test]
+fn a_user_without_privilege_measures_in_namespaces_of_his_own() {
+    let scratch = Scratch::new("unprivileged");
+    build_rootfs();
+    let output = Command::new(APPLIANCE).args(["rootfs", "build"]).output().unwrap();
+    let rootfs = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    // The programs and the root directory may lie where only root may go: both are shown elsewhere, in mounts that end
+    // with the test. The tun device is open to all, as udev makes it.
+    let script = "mount -t tmpfs -o mode=755 tmpfs /dev/net && mknod -m 666 /dev/net/tun c 10 200 && \
+                  mount -t tmpfs tmpfs /mnt && mkdir /mnt/bin /mnt/rootfs /mnt/out && chmod 777 /mnt/out && \
+                  mount --bind \"$1\" /mnt/bin && mount --bind \"$2\" /mnt/rootfs && \
+                  setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all \
+                  /mnt/bin/appliance bench --rootfs /mnt/rootfs --systems native,nommu-patch --workloads getpid,iperf3 --runs 1 \
+                  --seconds 1 --out /mnt/out; status=$?; cp /mnt/out/report.json \"$3\"; exit $status";
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"])
+        .arg(Path::new(APPLIANCE).parent().unwrap())
+        .arg(&rootfs)
+        .arg(&scratch.0)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report: Value = serde_json::from_str(&fs::read_to_string(scratch.0.join("report.json")).unwrap()).unwrap();
+    let results = report["results"].as_array().unwrap();
+    assert!(results.len() >= 8 && results.iter().all(|series| series["median"].as_f64().unwrap() > 0.0), "{results:?}");
+}
+
+/// A screenshot of `page` by headless Chromium, `width` pixels wide.
+fn screenshot(page: &Path, to: &Path, width: u32, dark: bool) -> Vec<u8> {
+    let mut command = Command::new("chromium-headless-shell");
+    command.args(["--no-sandbox", "--hide-scrollbars", "--disable-gpu", &format!("--window-size={width},1600")]);
+    // Chromium's own number for the preference: 0 is dark, 1 is light.
+    command.arg(format!("--blink-settings=preferredColorScheme={}", u32::from(!dark)));
+    command.arg(format!("--screenshot={}", to.display())).arg(format!("file://{}", page.display()));
+    let output = command.output().expect("the package chromium-headless-shell is needed (scripts/test installs it)");
+    assert!(output.status.success(), "{}", stderr(&output));
+    fs::read(to).unwrap()
+}
+
+/// Width of a PNG, from its header.
+fn png_width(png: &[u8]) -> u32 {
+    assert_eq!(&png[..8], b"\x89PNG\r\n\x1a\n");
+    u32::from_be_bytes(png[16..20].try_into().unwrap())
+}
+
+#[test]
+fn a_browser_draws_the_page_in_light_and_dark_and_on_a_phone() {
+    let scratch = Scratch::new("page");
+    build_rootfs();
+    let args = ["--workloads", "getpid,iperf3", "--runs", "2", "--seconds", "2"];
+    let output = bench(&scratch.0, &args).wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let page = scratch.0.join("report.html");
+    let [light, dark, phone] = [("light", 1200, false), ("dark", 1200, true), ("phone", 400, false)]
+        .map(|(name, width, dark)| screenshot(&page, &scratch.0.join(format!("{name}.png")), width, dark));
+    assert_eq!([png_width(&light), png_width(&dark), png_width(&phone)], [1200, 1200, 400]);
+    // An empty page of this size compresses to a few kilobytes.
+    for png in [&light, &dark, &phone] {
+        assert!(png.len() > 20_000, "{} bytes", png.len());
+    }
+    assert_ne!(light, dark);
 }
 
 #[test]
@@ -176,15 +280,46 @@ fn down_clears_what_a_killed_bench_left() {
     let down = || Command::new(APPLIANCE).arg("down").output().unwrap();
     let spared = down();
     assert!(spared.status.success() && stderr(&spared).contains(&format!("pid {pid} is running")), "{spared:?}");
-    assert_eq!(traces(pid).len(), 3, "a running bench was cleared away");
+    assert_eq!(traces(pid).len(), 4, "a running bench was cleared away");
 
     signal(&child, rustix::process::Signal::KILL);
     child.wait_with_output().unwrap();
-    assert_eq!(traces(pid).len(), 3);
+    assert_eq!(traces(pid).len(), 4);
     let cleared = down();
     assert!(cleared.status.success(), "{}", stderr(&cleared));
     assert_eq!(traces(pid), Vec::<PathBuf>::new());
     assert!(!inside.iter().any(Seen::is_alive), "{inside:?}");
+}
+
+#[test]
+fn down_clears_whatever_the_moment_of_the_kill() {
+    let scratch = Scratch::new("kills");
+    build_rootfs();
+    let kills = std::env::var("FLATLAND_KILLS").map_or(20, |text| text.parse::<u64>().unwrap());
+    for kill in 0..kills {
+        let out = scratch.0.join(kill.to_string());
+        let mut child = Command::new(APPLIANCE)
+            .args(["bench", "--systems", "native,native-nooff,nommu-patch@bridge", "--workloads", "getpid,netperf"])
+            .args(["--seconds", "1", "--out"])
+            .arg(&out)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // From the first namespaces to the second run, by steps that no part of the work is in step with.
+        std::thread::sleep(Duration::from_millis(15 + kill * 137 % 1900));
+        let inside = processes_of(child.id());
+        signal(&child, rustix::process::Signal::KILL);
+        child.wait().unwrap();
+        let cleared = Command::new(APPLIANCE).arg("down").output().unwrap();
+        assert!(cleared.status.success(), "{}", stderr(&cleared));
+        // Time for a survivor to show itself.
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(traces(child.id()), Vec::<PathBuf>::new(), "kill {kill}");
+        assert!(!inside.iter().any(Seen::is_alive), "kill {kill}: {inside:?}");
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        assert!(!mounts.contains(&format!("flatland-{}-", child.id())), "kill {kill}: {mounts}");
+    }
 }
 
 #[test]

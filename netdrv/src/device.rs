@@ -106,7 +106,8 @@ pub trait EthernetDevice: Send {
     /// What the device takes off the stack's hands.
     fn offloads(&self) -> Offloads;
 
-    /// Hands up to `budget` waiting frames to `sink`; returns how many. 0 means that nothing waits.
+    /// Takes up to `budget` waiting frames and hands those that are sound to `sink`; returns how many it took. 0 means
+    /// that nothing waits.
     fn receive(&mut self, budget: usize, sink: &mut dyn FrameSink) -> Result<usize, DeviceError>;
 
     /// Sends frames in order; returns how many the device took (fewer when its queue is full; a frame is taken whole or

@@ -3,16 +3,22 @@
 //! Round by round and case by case every system gets its turn, the first one rotating, so that a drift of the host hits
 //! all alike; ratios are taken within a round. Each run is one tool run: a fresh server in the host namespace, the
 //! client natively in the other namespace or as init of a guest that is booted for it. Runs that fail stay in the
-//! report with their reason, and so do systems that cannot run at all.
+//! report with their reason, and so do systems that cannot run at all. What a system is made of is downloaded before
+//! anything is wired.
 
 pub mod chroot;
+pub mod noise;
+pub mod observe;
 pub mod pinning;
 pub mod plan;
+mod raw_files;
 pub mod round;
+mod serve;
 pub mod stats;
 pub mod systems;
 pub mod workloads;
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,8 +29,9 @@ use crate::guest;
 use crate::interrupt::Interrupt;
 use crate::privilege;
 use crate::progress::Progress;
-use crate::report::{self, Report, timestamp::Timestamp};
+use crate::report::{self, Report, SystemState, timestamp::Timestamp};
 use crate::rootfs::{self, Rootfs, recipe::Recipe};
+use crate::unprivileged;
 use crate::wiring::Wiring;
 use plan::Plan;
 use round::{Outcome, Site};
@@ -33,26 +40,40 @@ use systems::System;
 /// The recipe whose root directory has the tools.
 const RECIPE: &str = "netbench";
 
-/// Runs the plan and writes the report; the exit status is 1 when a run failed or a system could not run.
+/// Runs the plan and writes the report; the exit status is 1 when a run failed or a system could not run. A user who is
+/// not root gets user and network namespaces for it, where the host permits.
 pub fn run(plan: Plan) -> Result<ExitCode> {
-    privilege::require_root("`appliance bench`")?;
     let interrupt = Interrupt::install()?;
     let started = Timestamp::now();
     let rootfs = match &plan.rootfs {
         Some(dir) => Rootfs::open(dir)?,
         None => rootfs::ensure(&Recipe::load(RECIPE)?, None, false, &interrupt)?,
     };
+    let vmlinux = guest::find_vmlinux(plan.vmlinux.as_deref()).map_err(|error| format!("{error:#}"));
+    let mut systems: Vec<Candidate> =
+        plan.systems.iter().map(|choice| Candidate::new(systems::build(*choice, vmlinux.clone()))).collect();
+    each(&mut systems, &interrupt, |system| system.fetch(&interrupt))?;
+    if !privilege::is_root() {
+        // Everything is in the cache now: the namespaces have no way out to a mirror.
+        return unprivileged::run_again("`appliance bench`", &interrupt);
+    }
+    let baseline = plan.baseline.as_deref().map(Report::read).transpose()?;
     let out = plan.out.clone().unwrap_or_else(|| PathBuf::from(format!("bench-results/{}", started.compact())));
     let raw = prepare_output(&out)?;
 
-    let vmlinux = guest::find_vmlinux(plan.vmlinux.as_deref()).map_err(|error| format!("{error:#}"));
-    let systems: Vec<Box<dyn System>> = plan.systems.iter().map(|kind| kind.build(vmlinux.clone())).collect();
-
-    let wiring = Wiring::set_up(&rootfs.dir)?;
-    let site = Site { wiring: &wiring, rootfs: &rootfs, pinning: plan.pinning, raw: &raw, interrupt: &interrupt };
-    let unable = probe(&systems, &site)?;
+    let mut wiring = Wiring::bare(&rootfs.dir)?;
+    each(&mut systems, &interrupt, |system| wiring.add(system.segment(), &rootfs.dir))?;
+    let names = Cell::new(0);
+    let site =
+        Site { wiring: &wiring, rootfs: &rootfs, pinning: plan.pinning, raw: &raw, interrupt: &interrupt, names };
+    for candidate in systems.iter_mut().filter(|candidate| candidate.reason.is_none()) {
+        candidate.reason = round::probe(candidate.system.as_ref(), &site)?;
+    }
+    for (name, reason) in systems.iter().filter_map(|c| Some((c.system.name(), c.reason.as_ref()?))) {
+        eprintln!("{name} cannot run: {reason}");
+    }
     let able: Vec<&dyn System> =
-        systems.iter().zip(&unable).filter(|(_, reason)| reason.is_none()).map(|(system, _)| system.as_ref()).collect();
+        systems.iter().filter(|candidate| candidate.reason.is_none()).map(|c| c.system.as_ref()).collect();
     let (outcomes, complete) = all_rounds(&plan, &able, &site)?;
     let congestion_control = wiring.congestion_control().to_owned();
     drop(wiring);
@@ -61,19 +82,56 @@ pub fn run(plan: Plan) -> Result<ExitCode> {
         plan: &plan,
         started,
         complete,
-        systems: systems.iter().map(|system| system.name()).zip(unable).collect(),
+        systems: systems.iter().map(Candidate::state).collect(),
         outcomes: &outcomes,
         rootfs: &rootfs,
         vmlinux: vmlinux.as_deref().ok(),
         congestion_control,
+        baseline: baseline.as_ref(),
     });
     report.write(&out)?;
     println!("{}", report::markdown::summary(&report));
-    eprintln!("report: {}", out.join("report.md").display());
+    eprintln!("report: {}", out.join("report.html").display());
     if !complete {
         return Ok(ExitCode::from(130));
     }
     Ok(if report.all_ran() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A system that was asked for, and why it cannot run, once that is known.
+#[derive(Debug)]
+struct Candidate {
+    system: Box<dyn System>,
+    reason: Option<String>,
+}
+
+impl Candidate {
+    fn new(system: Box<dyn System>) -> Self {
+        Self { system, reason: None }
+    }
+
+    fn state(&self) -> SystemState {
+        SystemState {
+            name: self.system.name().to_owned(),
+            version: self.system.version(),
+            ran: self.reason.is_none(),
+            reason: self.reason.clone(),
+        }
+    }
+}
+
+/// Takes a step of the preparation for every system; one that it fails for cannot run. Errors are interrupts.
+fn each(
+    systems: &mut [Candidate],
+    interrupt: &Interrupt,
+    mut step: impl FnMut(&mut dyn System) -> Result<()>,
+) -> Result<()> {
+    for candidate in systems.iter_mut().filter(|candidate| candidate.reason.is_none()) {
+        let outcome = step(candidate.system.as_mut());
+        interrupt.check()?;
+        candidate.reason = outcome.err().map(|error| format!("{error:#}"));
+    }
+    Ok(())
 }
 
 /// The folder for raw output under `out`; that of an earlier report there goes, so that the two do not mix.
@@ -86,23 +144,11 @@ fn prepare_output(out: &Path) -> Result<PathBuf> {
     Ok(raw)
 }
 
-/// One trial per system; the reason of each that cannot run.
-fn probe(systems: &[Box<dyn System>], site: &Site) -> Result<Vec<Option<String>>> {
-    let mut reasons = Vec::new();
-    for system in systems {
-        let reason = round::probe(system.as_ref(), site)?;
-        if let Some(reason) = &reason {
-            eprintln!("{} cannot run: {reason}", system.name());
-        }
-        reasons.push(reason);
-    }
-    Ok(reasons)
-}
-
 /// Every round; false when an interrupt cut them short, with the runs until then.
 fn all_rounds(plan: &Plan, systems: &[&dyn System], site: &Site) -> Result<(Vec<Outcome>, bool)> {
     let mut outcomes = Vec::new();
     let mut progress = Progress::new(plan.rounds as usize * plan.cases.len() * systems.len(), 1);
+    progress.expect_at_least(plan.estimate());
     for round in 1..=plan.rounds {
         for case in &plan.cases {
             for turn in 0..systems.len() {
@@ -111,8 +157,11 @@ fn all_rounds(plan: &Plan, systems: &[&dyn System], site: &Site) -> Result<(Vec<
                 progress.begin(&label);
                 match round::run(system, case.as_ref(), round, plan.seconds, site) {
                     Ok(outcome) => {
-                        if let Err(reason) = &outcome.values {
+                        for reason in outcome.values.iter().filter_map(|value| value.as_ref().err()) {
                             progress.note(&format!("{label}: {reason}"));
+                        }
+                        if let Some(noise) = outcome.around.noise() {
+                            progress.note(&format!("{label}: noisy, {noise}"));
                         }
                         outcomes.push(outcome);
                     }

@@ -2,21 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde::Deserialize;
 
 use super::pinning::{Pinning, Wish};
-use super::systems::Kind;
+use super::systems::{Choice, Kind, Link};
+use super::workloads::command::UserCommand;
 use super::workloads::{Case, Workload};
 
 /// A named set of cases with rounds and seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
-    /// Each workload once per round, under five minutes in all.
+    /// The rows that people compare first, about four minutes with the default systems
     Quick,
-    /// Several streams, UDP and all of netperf's classic tests.
+    /// Every row, with rounds enough for verdicts
     Full,
 }
 
@@ -50,7 +52,11 @@ struct PresetFile {
 pub struct Wishes {
     pub preset: Preset,
     pub workloads: Vec<Workload>,
-    pub systems: Vec<Kind>,
+    pub systems: Vec<Choice>,
+    /// The user's own, run besides the workloads that were named, or alone when none was.
+    pub command: Option<UserCommand>,
+    /// A `report.json` to compare with.
+    pub baseline: Option<PathBuf>,
     pub rounds: Option<u32>,
     pub seconds: Option<u32>,
     pub pinning: Wish,
@@ -67,7 +73,9 @@ pub struct Plan {
     /// Each case once per round and system.
     pub cases: Vec<Box<dyn Case>>,
     /// In the order of the table's columns.
-    pub systems: Vec<Kind>,
+    pub systems: Vec<Choice>,
+    /// A `report.json` to compare with.
+    pub baseline: Option<PathBuf>,
     /// How often everything is run.
     pub rounds: u32,
     /// Measured seconds of a run.
@@ -87,14 +95,18 @@ impl Plan {
     pub fn new(wishes: Wishes) -> Result<Self> {
         let file: PresetFile = toml::from_str(wishes.preset.text())
             .with_context(|| format!("the preset '{}' is damaged", wishes.preset.name()))?;
-        let workloads = if wishes.workloads.is_empty() { Workload::ALL.to_vec() } else { distinct(wishes.workloads) };
-        let mut cases = Vec::new();
+        let workloads = match (wishes.workloads.is_empty(), &wishes.command) {
+            (true, None) => Workload::ALL.to_vec(),
+            _ => distinct(wishes.workloads),
+        };
+        let mut cases: Vec<Box<dyn Case>> = Vec::new();
         for workload in workloads {
             for name in file.cases.get(workload.name()).into_iter().flatten() {
                 let case = workload.case(name);
                 cases.push(case.with_context(|| format!("{} has no case '{name}'", workload.name()))?);
             }
         }
+        cases.extend(wishes.command.map(|command| Box::new(command) as Box<dyn Case>));
         let rounds = wishes.rounds.unwrap_or(file.rounds);
         let seconds = wishes.seconds.unwrap_or(file.seconds);
         if rounds == 0 || seconds == 0 || cases.is_empty() {
@@ -103,7 +115,8 @@ impl Plan {
         Ok(Self {
             preset: wishes.preset,
             cases,
-            systems: if wishes.systems.is_empty() { Kind::ALL.to_vec() } else { distinct(wishes.systems) },
+            systems: if wishes.systems.is_empty() { default_systems() } else { distinct(wishes.systems) },
+            baseline: wishes.baseline,
             rounds,
             seconds,
             pinning: Pinning::choose(wishes.pinning)?,
@@ -112,6 +125,16 @@ impl Plan {
             vmlinux: wishes.vmlinux,
         })
     }
+
+    /// How long the rounds take, as far as the cases know; booting comes on top.
+    pub fn estimate(&self) -> Duration {
+        let round: Duration = self.cases.iter().map(|case| case.duration(self.seconds)).sum();
+        round * self.rounds * self.systems.len() as u32
+    }
+}
+
+fn default_systems() -> Vec<Choice> {
+    Kind::DEFAULT.map(|kind| Choice { kind, link: Link::Tap }).to_vec()
 }
 
 /// The list without repetitions, in its order.
@@ -133,6 +156,8 @@ mod tests {
             preset,
             workloads: Vec::new(),
             systems: Vec::new(),
+            command: None,
+            baseline: None,
             rounds: None,
             seconds: None,
             pinning: Wish::Free,
@@ -149,22 +174,41 @@ mod tests {
             for workload in Workload::ALL {
                 assert!(plan.cases.iter().any(|case| case.workload() == workload.name()), "{}", workload.name());
             }
-            assert_eq!(plan.systems, Kind::ALL);
+            assert_eq!(plan.systems, default_systems());
         }
     }
 
     #[test]
-    fn the_quick_preset_takes_under_five_minutes() {
+    fn the_quick_preset_takes_about_four_minutes() {
         let plan = Plan::new(wishes(Preset::Quick)).unwrap();
-        let per_round: f64 = plan.cases.iter().map(|case| case.duration(plan.seconds).as_secs_f64() + 0.7).sum();
-        assert!(per_round * f64::from(plan.rounds) * (plan.systems.len() as f64) < 240.0);
+        let starts = plan.cases.len() as f64 * f64::from(plan.rounds) * plan.systems.len() as f64;
+        let seconds = plan.estimate().as_secs_f64() + 0.3 * starts;
+        assert!(seconds < 270.0, "{seconds}");
+    }
+
+    #[test]
+    fn the_quick_preset_has_no_more_rows_than_promised() {
+        let plan = Plan::new(wishes(Preset::Quick)).unwrap();
+        let rows = |workloads: &[&str]| -> usize {
+            let cases = plan.cases.iter().filter(|case| workloads.contains(&case.workload()));
+            cases.map(|case| case.metrics().len()).sum()
+        };
+        assert!(rows(&["iperf3", "netperf"]) <= 12 && rows(&["lmbench"]) <= 10);
+    }
+
+    #[test]
+    fn a_command_of_the_users_comes_alone_or_besides() {
+        let command = || UserCommand::new("make", Vec::new(), Duration::from_secs(1)).unwrap();
+        let with = |workloads| Wishes { workloads, command: Some(command()), ..wishes(Preset::Quick) };
+        assert_eq!(Plan::new(with(Vec::new())).unwrap().cases.len(), 1);
+        assert_eq!(Plan::new(with(vec![Workload::Getpid])).unwrap().cases.len(), 2);
     }
 
     #[test]
     fn options_win_over_the_preset() {
         let plan = Plan::new(Wishes {
             workloads: vec![Workload::Getpid, Workload::Getpid],
-            systems: vec![Kind::Native, Kind::Native],
+            systems: [Kind::Native; 2].map(|kind| Choice { kind, link: Link::Tap }).to_vec(),
             rounds: Some(7),
             seconds: Some(1),
             ..wishes(Preset::Full)

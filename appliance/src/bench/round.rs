@@ -1,29 +1,29 @@
-//! One tool run: server up, client through its system, output kept and read, CPU time of both sides.
+//! One tool run: server up, client through its system, output kept and read, CPU time of both sides, noise.
 
-use std::fs::{self, File};
+use std::cell::Cell;
+use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
-use super::chroot;
+use super::noise::{Before, Surroundings};
+use super::observe::{CpuWatch, MemoryWatch, Observed, Reader, Watch};
 use super::pinning::Pinning;
-use super::systems::System;
-use super::workloads::{Case, Server};
+use super::raw_files::RawFiles;
+use super::serve;
+use super::systems::{Job, Role, System};
+use super::workloads::{Case, Values};
 use crate::interrupt::Interrupt;
 use crate::process::{Ending, Process};
 use crate::rootfs::Rootfs;
 use crate::wiring::Wiring;
 
-/// How long a server may take until it listens.
-const SERVER_LIMIT: Duration = Duration::from_secs(5);
-/// What a client may take beyond its own duration: boot, connecting, the exchange of results.
+/// What a client may take beyond its own limit: boot, connecting, the exchange of results.
 const GRACE: Duration = Duration::from_secs(15);
 /// How long the trial of a system may take.
-const PROBE_LIMIT: Duration = Duration::from_secs(10);
-/// How much of a failed tool's own words goes into the reason.
-const QUOTE: usize = 300;
+const PROBE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Where runs happen.
 #[derive(Debug)]
@@ -34,34 +34,72 @@ pub struct Site<'a> {
     /// Folder for the tools' output.
     pub raw: &'a Path,
     pub interrupt: &'a Interrupt,
+    /// How many unique names were given out.
+    pub names: Cell<u32>,
+}
+
+impl Site<'_> {
+    /// The CPU of that end, when ends are pinned.
+    pub fn cpu(&self, role: Role) -> Option<usize> {
+        match role {
+            Role::Client => self.pinning.guest_side,
+            Role::Server => self.pinning.host_side,
+        }
+    }
+
+    /// A name that nothing else of this host has.
+    pub fn unique(&self, what: &str) -> String {
+        self.names.set(self.names.get() + 1);
+        format!("flatland-{}-{what}-{}", std::process::id(), self.names.get())
+    }
+
+    /// A folder for files of a run.
+    pub fn scratch(&self) -> &Path {
+        self.wiring.scratch()
+    }
 }
 
 /// What came of one tool run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    pub system: &'static str,
+    pub system: String,
     pub workload: &'static str,
-    pub case: &'static str,
+    pub case: String,
     /// From 1.
     pub round: u32,
-    /// One value per metric of the case, or why there is none.
-    pub values: Result<Vec<f64>, String>,
+    /// Each metric's value, or why there is none.
+    pub values: Vec<Result<f64, String>>,
+    /// The first metric second by second, where the tool tells.
+    pub course: Vec<f64>,
     pub wall: Duration,
-    /// CPU time of vmlinux or the native client.
+    /// CPU time of the system's process or the native client.
     pub guest_side: Option<Duration>,
     /// CPU time of the server, from when it listened.
     pub host_side: Option<Duration>,
+    pub around: Surroundings,
     /// The client's output, relative to the report.
     pub raw: String,
+}
+
+impl Outcome {
+    /// Why it has no value, if none of its metrics has.
+    pub fn failure(&self) -> Option<&str> {
+        match self.values.iter().any(Result::is_ok) {
+            true => None,
+            false => self.values.iter().find_map(|value| value.as_ref().err()).map(String::as_str),
+        }
+    }
 }
 
 /// Boots or starts `/usr/bin/true` in `system`; the reason when that does not work. Errors are interrupts.
 pub fn probe(system: &dyn System, site: &Site) -> Result<Option<String>> {
     let files = RawFiles::new(site.raw, &format!("{}.probe", system.name()));
     let trial = || -> Result<()> {
-        let (ending, _) =
-            start(system, site, true, &["/usr/bin/true".into()], &files)?.wait(PROBE_LIMIT, site.interrupt)?;
-        match ending {
+        let argv = ["/usr/bin/true".to_owned()];
+        let job = Job { argv: &argv, network: true, init: false, role: Role::Client };
+        let (process, _) = start(system, site, &job, Watch::Output, &files)?;
+        let (ending, _) = process.wait(PROBE_LIMIT, site.interrupt)?;
+        match system.ending(ending, &files.output()) {
             Ending::Exited(0) => Ok(()),
             ending => bail!("a trial of /usr/bin/true came to: {ending}{}", files.quote()),
         }
@@ -75,19 +113,30 @@ pub fn probe(system: &dyn System, site: &Site) -> Result<Option<String>> {
 pub fn run(system: &dyn System, case: &dyn Case, round: u32, seconds: u32, site: &Site) -> Result<Outcome> {
     let files = RawFiles::new(site.raw, &format!("{}.{}.{}.{round}", system.name(), case.workload(), case.name()));
     let mut outcome = Outcome {
-        system: system.name(),
+        system: system.name().to_owned(),
         workload: case.workload(),
-        case: case.name(),
+        case: case.name().to_owned(),
         round,
-        values: Err(String::new()),
+        values: Vec::new(),
+        course: Vec::new(),
         wall: Duration::ZERO,
         guest_side: None,
         host_side: None,
-        raw: format!("raw/{}.out", files.stem),
+        around: Surroundings::default(),
+        raw: files.relative(),
     };
-    let values = measure(system, case, seconds, site, &files, &mut outcome);
+    let metrics = case.metrics().len();
+    let values = measure(system, case, seconds, site, &files, &mut outcome).and_then(|values| {
+        if values.len() != metrics {
+            bail!("{} values of {metrics}", values.len());
+        }
+        Ok(values)
+    });
     site.interrupt.check()?;
-    outcome.values = values.map_err(|error| format!("{error:#}"));
+    outcome.values = match values {
+        Ok(values) => values.into_iter().map(|value| value.map_err(|error| format!("{error:#}"))).collect(),
+        Err(error) => vec![Err(format!("{error:#}")); metrics],
+    };
     Ok(outcome)
 }
 
@@ -98,25 +147,49 @@ fn measure(
     site: &Site,
     files: &RawFiles,
     outcome: &mut Outcome,
-) -> Result<Vec<f64>> {
-    let server = case.server().map(|server| serve(&server, site, files)).transpose()?;
+) -> Values {
+    let server = case.server().map(|server| serve::start(&server, system, site, files)).transpose()?;
     let server_before = server.as_ref().and_then(Process::cpu_time);
+    let before = Before::read();
 
     let argv = case.client(system.server_address(), seconds);
+    let job = Job { argv: &argv, network: server.is_some(), init: case.is_init(), role: Role::Client };
     let started = Instant::now();
-    let client = start(system, site, server.is_some(), &argv, files)?;
-    let (ending, client_cpu) = client.wait(case.duration(seconds) + GRACE, site.interrupt)?;
+    let (client, reader) = start(system, site, &job, case.watch(), files)?;
+    let mut memory = (case.watch() == Watch::Memory).then(MemoryWatch::new);
+    let mut cpu = system.loses_cpu_time().then(CpuWatch::new);
+    let limit = case.limit(seconds) + GRACE;
+    let (ending, client_cpu) = client.watch(limit, site.interrupt, |pid| {
+        if let Some(memory) = &mut memory {
+            memory.look(pid);
+        }
+        if let Some(cpu) = &mut cpu {
+            cpu.look(pid);
+        }
+    })?;
+    let client_cpu = cpu.map_or(client_cpu, |cpu| cpu.total().max(client_cpu));
     outcome.wall = started.elapsed();
     outcome.guest_side = Some(client_cpu);
     let server_after = server.as_ref().and_then(Process::cpu_time);
     outcome.host_side = server_after.zip(server_before).map(|(after, before)| after.saturating_sub(before));
+    let own = client_cpu + outcome.host_side.unwrap_or_default();
+    outcome.around = before.until_now(own.as_secs_f64());
     drop(server);
 
-    let output = String::from_utf8_lossy(&fs::read(files.out())?).into_owned();
+    let seen = Observed {
+        mark: reader.and_then(Reader::finish).map(|at| at - started),
+        output: files.output(),
+        memory: memory.map(MemoryWatch::finish).unwrap_or_default(),
+    };
+    let ending = if case.is_init() { ending } else { system.ending(ending, &seen.output) };
     match ending {
-        Ending::Exited(0) => case.parse(&output),
+        Ending::Exited(0) => {
+            let values = case.values(&seen);
+            outcome.course = case.course(&seen.output);
+            values
+        }
         // The tool's own reason, where it gives one, says more than its exit status.
-        Ending::Exited(_) => match case.parse(&output) {
+        Ending::Exited(_) => match case.values(&seen) {
             Err(reason) => Err(reason.context(format!("{ending}{}", files.quote()))),
             Ok(_) => bail!("{ending} in spite of a result{}", files.quote()),
         },
@@ -124,101 +197,24 @@ fn measure(
     }
 }
 
-fn start(system: &dyn System, site: &Site, network: bool, argv: &[String], files: &RawFiles) -> Result<Process> {
-    let mut command = system.command(site, network, argv)?;
-    command.stdin(Stdio::null()).stdout(File::create(files.out())?).stderr(File::create(files.err())?);
-    Process::spawn(system.name(), command)
-}
-
-/// Starts the server in the host's namespace and waits until it listens.
-fn serve(server: &Server, site: &Site, files: &RawFiles) -> Result<Process> {
-    let name = server.argv.first().map_or("server", String::as_str);
-    let mut command = chroot::command(site.wiring.host(), site.pinning.host_side, &site.rootfs.dir, &server.argv);
-    let log = File::create(files.server())?;
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    let process = Process::spawn(name, command)?;
-    let pid = process.id();
-    let ready = site.interrupt.wait_for(SERVER_LIMIT, || !process.is_running() || listens(pid, server.port))?;
-    if !ready || !process.is_running() {
-        let said = fs::read_to_string(files.server()).unwrap_or_default();
-        bail!("{name} on the host's side does not listen on port {}: {}", server.port, said.trim());
+fn start(
+    system: &dyn System,
+    site: &Site,
+    job: &Job,
+    watch: Watch,
+    files: &RawFiles,
+) -> Result<(Process, Option<Reader>)> {
+    let mut command = system.command(site, job)?;
+    command.stdin(Stdio::null()).stderr(File::create(files.err())?);
+    if watch == Watch::Mark {
+        command.stdout(Stdio::piped());
+    } else {
+        command.stdout(File::create(files.out())?);
     }
-    Ok(process)
-}
-
-/// Whether a TCP socket listens on `port` in the network namespace of `pid` (proc_pid_net(5)).
-fn listens(pid: u32, port: u16) -> bool {
-    ["tcp", "tcp6"].iter().any(|table| {
-        let text = fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
-        text.lines().skip(1).any(|line| listening_port(line) == Some(port))
-    })
-}
-
-/// `  0: 00000000:1451 00000000:0000 0A …`: the local port of a line in state LISTEN (0A).
-fn listening_port(line: &str) -> Option<u16> {
-    let mut fields = line.split_ascii_whitespace().skip(1);
-    let (local, _remote, state) = (fields.next()?, fields.next()?, fields.next()?);
-    (state == "0A").then(|| u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()).flatten()
-}
-
-/// The files that keep what the tools of one run said.
-#[derive(Debug)]
-struct RawFiles<'a> {
-    folder: &'a Path,
-    stem: String,
-}
-
-impl<'a> RawFiles<'a> {
-    fn new(folder: &'a Path, stem: &str) -> Self {
-        Self { folder, stem: stem.to_owned() }
-    }
-
-    fn place(&self, kind: &str) -> std::path::PathBuf {
-        self.folder.join(format!("{}.{kind}", self.stem))
-    }
-
-    fn out(&self) -> std::path::PathBuf {
-        self.place("out")
-    }
-
-    fn err(&self) -> std::path::PathBuf {
-        self.place("err")
-    }
-
-    fn server(&self) -> std::path::PathBuf {
-        self.place("server")
-    }
-
-    /// The end of what the client wrote to stderr, as the tail of a message.
-    fn quote(&self) -> String {
-        let said = fs::read(self.err()).unwrap_or_default();
-        let said = String::from_utf8_lossy(&said);
-        let line = said.trim().lines().next_back().unwrap_or_default();
-        let cut: String = line.chars().take(QUOTE).collect();
-        if cut.is_empty() { String::new() } else { format!(" ({cut})") }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn listening_sockets_are_told_from_others() {
-        let listen = "   0: 00000000:1451 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1";
-        let six = "   1: 00000000000000000000000000000000:3241 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0";
-        assert_eq!(listening_port(listen), Some(5201));
-        assert_eq!(listening_port(six), Some(12865));
-        assert_eq!(listening_port(&listen.replace(" 0A ", " 06 ")), None);
-        assert_eq!(listening_port("garbage"), None);
-    }
-
-    #[test]
-    fn a_listening_socket_of_this_process_is_found() {
-        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = socket.local_addr().unwrap().port();
-        assert!(listens(std::process::id(), port));
-        drop(socket);
-        assert!(!listens(std::process::id(), port));
-    }
+    let mut process = Process::spawn(system.name(), command)?;
+    let reader = match watch {
+        Watch::Mark => Some(Reader::start(process.take_stdout().context("no pipe to read from")?, &files.out())?),
+        Watch::Output | Watch::Memory => None,
+    };
+    Ok((process, reader))
 }

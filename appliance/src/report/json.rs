@@ -45,17 +45,24 @@ mod tests {
         let text = document(&sample()).unwrap();
         let json: Value = serde_json::from_str(&text).unwrap();
         let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
-        assert_eq!(json["schema_version"], 1);
-        let top = "complete finished generator machine results schema_version settings started systems";
+        assert_eq!(json["schema_version"], 2);
+        let top = "baseline complete finished generator machine results rounds schema_version settings started systems";
         assert_eq!(keys(&json), top);
-        assert_eq!(keys(&json["machine"]), "cpu_model cpus kernel memory_bytes virtualized");
-        let settings = "congestion_control guest_side_cpu host_side_cpu preset rootfs rounds seconds vmlinux";
+        assert_eq!(keys(&json["machine"]), "clock_source cpu_model cpus kernel memory_bytes virtualized");
+        let settings = "cases congestion_control guest_side_cpu host_side_cpu preset rootfs rounds seconds vmlinux";
         assert_eq!(keys(&json["settings"]), settings);
-        assert_eq!(keys(&json["systems"][2]), "name ran reason");
+        assert_eq!(keys(&json["systems"][2]), "name ran reason version");
         let series = &json["results"][1];
-        let fields = "better case cpu_seconds max median metric min ratio_to_native runs system unit workload";
+        let fields = "against_native better case cpu_seconds interval_95 max median metric min ratio_to_native runs system \
+                      unit workload";
         assert_eq!(keys(series), fields);
-        assert_eq!(keys(&series["runs"][0]), "cpu_seconds failure raw round value wall_seconds");
+        assert_eq!(
+            keys(&series["runs"][0]),
+            "course cpu_seconds failure noise raw round surroundings value wall_seconds"
+        );
+        assert_eq!(keys(&series["runs"][0]["surroundings"]), "clock_source foreign_cpus load stolen_cpus");
+        assert_eq!(keys(&json["rounds"][0]), "foreign_cpus load noisy_runs round runs stolen_cpus");
+        assert_eq!(keys(&json["settings"]["cases"][0]), "case client server workload");
         assert_eq!(keys(&series["ratio_to_native"]), "interval_95 median rounds");
         assert_eq!(series["better"], "higher");
         assert_eq!(series["runs"][1]["value"], Value::Null);

@@ -4,6 +4,8 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bench::noise;
+
 /// What a reader needs to compare figures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
@@ -16,6 +18,9 @@ pub struct Machine {
     pub memory_bytes: u64,
     /// Whether a hypervisor shows itself.
     pub virtualized: bool,
+    /// The host kernel's clock source.
+    #[serde(default)]
+    pub clock_source: String,
 }
 
 impl Machine {
@@ -32,6 +37,7 @@ impl Machine {
             memory_bytes: kilobytes.unwrap_or(0) * 1024,
             virtualized: field(&cpuinfo, "flags")
                 .is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
+            clock_source: noise::clock_source(),
         }
     }
 }

@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 
-use super::{Report, Series};
+use super::comparison::{Change, Comparison};
+use super::{Report, RoundState, Series, method};
+use crate::bench::stats::verdict::Verdict;
 use crate::bench::workloads::Better;
 
 /// The whole of `report.md`.
@@ -38,10 +40,82 @@ pub fn document(report: &Report) -> String {
     }
     text += "\n";
     text += &summary(report);
-    text += "\nEach cell: median [min–max], and ×ratio to native (median over the rounds, 95 % interval). ";
-    text += "Higher is better where a row says ↑, lower where it says ↓.\n\n## CPU seconds per run\n\n";
+    text += "\nEach cell: median [min–max], and ×ratio to native (median over the rounds, 95 % interval). Higher is ";
+    text +=
+        "better where a row says ↑, lower where it says ↓; ≈: no difference from native beyond noise and 5 %; ?: too ";
+    text += "few rounds to tell.\n\n## CPU seconds per run\n\n";
     text += &cpu_table(report);
+    text += "\n## Surroundings\n\n";
+    text += &surroundings(report);
+    text += "\n## Method\n\n";
+    for paragraph in method::paragraphs(report) {
+        text += &format!("{paragraph}\n\n");
+    }
+    text += "Command lines, SERVER being the other end's address:\n\n";
+    for (name, server, client) in method::command_lines(report) {
+        let server = server.map(|line| format!(" with `{line}`")).unwrap_or_default();
+        text += &format!("- {name}: `{client}`{server}\n");
+    }
+    let versions = report.systems.iter().filter_map(|system| Some((&system.name, system.version.as_ref()?)));
+    for (name, version) in versions {
+        text += &format!("- {name} is {version}\n");
+    }
     text
+}
+
+fn surroundings(report: &Report) -> String {
+    let mut table = new_table();
+    table.set_header(["round", "noisy runs", "load", "stolen, CPUs", "others, CPUs"]);
+    for round in &report.rounds {
+        let mark = if round.is_noisy() { " **noisy**" } else { "" };
+        table.add_row([
+            format!("{}{mark}", round.round),
+            format!("{} of {}", round.noisy_runs, round.runs),
+            format!("{:.2}", round.load),
+            format!("{:.3}", round.stolen_cpus),
+            format!("{:.3}", round.foreign_cpus),
+        ]);
+    }
+    format!(
+        "{table}\n\nThe largest values of each round's runs; the clock source is {}.\n",
+        report.machine.clock_source
+    )
+}
+
+/// What changed since the baseline, as a list.
+fn changes(comparison: &Comparison) -> String {
+    let mut text = format!("\nCompared with {} ({}):\n\n", comparison.path, comparison.started);
+    for caveat in &comparison.caveats {
+        _ = writeln!(text, "- mind that {caveat}");
+    }
+    for change in comparison.verdicts() {
+        _ = writeln!(text, "- {}", describe(change));
+    }
+    if comparison.verdicts().next().is_none() {
+        _ = writeln!(text, "- no change beyond noise in {} rows", comparison.changes.len() - comparison.unknown());
+    }
+    if comparison.unknown() > 0 {
+        _ = writeln!(
+            text,
+            "- {} rows have too few rounds to tell: no difference could have shown",
+            comparison.unknown()
+        );
+    }
+    text
+}
+
+/// One change in a sentence.
+pub(super) fn describe(change: &Change) -> String {
+    let Change { system, workload, case, metric, before, now, .. } = change;
+    let direction = if change.judged.verdict == Verdict::Better { "better" } else { "worse" };
+    let unit = if change.by_ratio { "× native's" } else { &change.unit };
+    format!(
+        "{system}: {workload} {case} {metric} is {direction}, {} → {} {unit} ({:+.1} %, p = {:.4})",
+        figure(*before),
+        figure(*now),
+        (now / before - 1.0) * 100.0,
+        change.judged.p_value
+    )
 }
 
 /// The table with what could not run and what failed below it.
@@ -49,9 +123,9 @@ pub fn summary(report: &Report) -> String {
     let mut table = new_table();
     let columns = report.systems.iter().map(|system| system.name.clone());
     table.set_header(std::iter::once("metric".to_owned()).chain(columns));
-    for row in rows(report) {
+    for row in report.rows() {
         let arrow = if row.better == Better::Higher { "↑" } else { "↓" };
-        let name = format!("{} {} {}, {} {arrow}", row.workload, row.case, row.metric, row.unit);
+        let name = format!("{}, {} {arrow}", row.label(), row.unit);
         let cells = report.systems.iter().map(|system| report.sibling(row, &system.name).map_or("–".into(), cell));
         table.add_row(std::iter::once(name).chain(cells));
     }
@@ -72,10 +146,19 @@ pub fn summary(report: &Report) -> String {
             }
         }
     }
+    let noisy: Vec<String> =
+        report.rounds.iter().filter(|round| round.is_noisy()).map(|round| round.round.to_string()).collect();
+    if !noisy.is_empty() {
+        let runs: usize = report.rounds.iter().map(|round: &RoundState| round.noisy_runs).sum();
+        remarks.push(format!("- **noisy**: round {}; {runs} runs in all (\"Surroundings\")", noisy.join(", ")));
+    }
     if !remarks.is_empty() {
         text += "\n";
         text += &remarks.join("\n");
         text += "\n";
+    }
+    if let Some(comparison) = &report.baseline {
+        text += &changes(comparison);
     }
     text
 }
@@ -96,16 +179,6 @@ fn cpu_table(report: &Report) -> String {
     format!("{table}\n")
 }
 
-/// One series of each metric, in the order of the report.
-fn rows(report: &Report) -> Vec<&Series> {
-    report.results.iter().fold(Vec::new(), |mut rows: Vec<&Series>, series| {
-        if !rows.iter().any(|row| row.is_same_metric(series)) {
-            rows.push(series);
-        }
-        rows
-    })
-}
-
 fn cell(series: &Series) -> String {
     let failed = series.runs.iter().filter(|run| run.value.is_none()).count();
     let mut text = match (series.median, series.min, series.max) {
@@ -118,6 +191,11 @@ fn cell(series: &Series) -> String {
             _ = write!(text, " ({}–{})", figure(low), figure(high));
         }
     }
+    text += match series.against_native.map(|judged| judged.verdict) {
+        Some(Verdict::Same) => " ≈",
+        Some(Verdict::Unknown) => " ?",
+        _ => "",
+    };
     if failed > 0 {
         _ = write!(text, ", {failed} of {} failed", series.runs.len());
     }
@@ -125,7 +203,7 @@ fn cell(series: &Series) -> String {
 }
 
 /// Three significant digits; whole numbers from 1000 up.
-fn figure(value: f64) -> String {
+pub(super) fn figure(value: f64) -> String {
     let magnitude = value.abs();
     let decimals = match magnitude {
         m if m >= 99.95 => 0,
@@ -137,7 +215,7 @@ fn figure(value: f64) -> String {
 }
 
 /// Reasons come from tools: kept to one line, and no cell borders.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "/")
 }
 
@@ -167,10 +245,26 @@ mod tests {
         let row = text.lines().find(|line| line.starts_with("| iperf3 tcp throughput")).unwrap();
         assert!(row.contains("50.0 [50.0–50.0]") && row.contains("25.0 [20.0–30.0] ×0.500"), "{row}");
         assert!(row.contains("1 of 3 failed") && row.contains("| –"), "{row}");
+        assert!(text.contains("- **noisy**: round 2;"), "{text}");
+        assert!(text.contains("- iperf3 tcp: `/usr/bin/iperf3 -c SERVER` with `/usr/bin/iperf3 -s`"), "{text}");
         assert!(text.contains("- nommu-seccomp cannot run: no / vmlinux\n"));
         assert!(text.contains("- iperf3 tcp on nommu-patch, round 2: killed after 20 s without an end\n"));
         let columns = |line: &str| line.matches('|').count();
         let header = text.lines().find(|line| line.starts_with("| metric")).unwrap();
         assert_eq!(columns(header), columns(row));
+    }
+
+    #[test]
+    fn changes_since_the_baseline_are_told() {
+        let native = [50.0, 51.0, 52.0, 50.5, 51.5, 50.2];
+        let guest = [20.0, 20.4, 20.2, 20.1, 20.3, 20.5];
+        let slower = guest.map(|value| value * 0.9);
+        let before = crate::report::tests::with_values(&native, &guest);
+        let mut now = crate::report::tests::with_values(&native, &slower);
+        now.baseline = Some(Comparison::new(&now, &before, "old/report.json"));
+        let text = summary(&now);
+        assert!(text.contains("- nommu-patch: iperf3 tcp throughput is worse, 20.2 → 18.2 Gbit/s (-10.0 %"), "{text}");
+        now.baseline = Some(Comparison::new(&before, &before, "old/report.json"));
+        assert!(summary(&now).contains("no change beyond noise in 2 rows"));
     }
 }

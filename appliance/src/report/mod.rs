@@ -1,29 +1,38 @@
-//! The report: every run, folded into medians, ratios to native and intervals. The schema is in docs/benchmarking.md.
+//! The report: every run, folded into medians, ratios to native, intervals and verdicts. The schema is in
+//! docs/benchmarking.md.
 
+pub mod comparison;
+mod flent;
+mod gzip;
+pub mod html;
 pub mod json;
 pub mod machine;
 pub mod markdown;
+mod method;
+mod plot;
+mod series;
 pub mod timestamp;
 
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::bench::pinning::Pinning;
 use crate::bench::plan::Plan;
 use crate::bench::round::Outcome;
-use crate::bench::stats;
-use crate::bench::workloads::{Better, Metric};
+use crate::bench::stats::verdict::{Pair, judge};
 use crate::rootfs::Rootfs;
+use comparison::Comparison;
 use machine::Machine;
+pub use series::{CpuSeconds, Ratio, Run, Series};
 use timestamp::Timestamp;
 
 /// Goes up when a reader of `report.json` would have to change.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 /// The system that ratios refer to.
-const BASE: &str = "native";
+pub(crate) const BASE: &str = "native";
 
 /// `report.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,8 +50,14 @@ pub struct Report {
     pub settings: Settings,
     /// In the order of the table's columns.
     pub systems: Vec<SystemState>,
+    /// What went on around the runs, round by round.
+    #[serde(default)]
+    pub rounds: Vec<RoundState>,
     /// Per system, workload, case and metric.
     pub results: Vec<Series>,
+    /// Null unless an earlier report was named.
+    #[serde(default)]
+    pub baseline: Option<Comparison>,
 }
 
 /// How it was measured.
@@ -59,6 +74,19 @@ pub struct Settings {
     pub rootfs: RootfsState,
     /// The kernel that the nommu systems booted; null without one.
     pub vmlinux: Option<json::FileState>,
+    /// What was run.
+    #[serde(default)]
+    pub cases: Vec<CaseState>,
+}
+
+/// The command lines of a case; `SERVER` stands for the server's address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaseState {
+    pub workload: String,
+    pub case: String,
+    pub client: Vec<String>,
+    /// Null for a case without a server.
+    pub server: Option<Vec<String>>,
 }
 
 /// The root directory of both sides.
@@ -74,61 +102,45 @@ pub struct RootfsState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SystemState {
     pub name: String,
+    /// Of what was downloaded; null for the host's kernel and for vmlinux, which stand elsewhere.
+    #[serde(default)]
+    pub version: Option<String>,
     pub ran: bool,
     /// Why it did not.
     pub reason: Option<String>,
 }
 
-/// All runs of one metric in one system.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Series {
-    pub system: String,
-    pub workload: String,
-    pub case: String,
-    pub metric: String,
-    pub unit: String,
-    pub better: Better,
-    pub runs: Vec<Run>,
-    /// Of the runs that gave a value; null when none did.
-    pub median: Option<f64>,
-    pub min: Option<f64>,
-    pub max: Option<f64>,
-    pub ratio_to_native: Option<Ratio>,
-    /// Medians over the runs that gave a value.
-    pub cpu_seconds: CpuSeconds,
-}
-
-/// One run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Run {
+/// The surroundings of a round.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoundState {
     pub round: u32,
-    /// Null when the run failed.
-    pub value: Option<f64>,
-    /// Why it failed.
-    pub failure: Option<String>,
-    pub wall_seconds: f64,
-    pub cpu_seconds: CpuSeconds,
-    /// The tool's output, relative to the report.
-    pub raw: String,
+    pub runs: usize,
+    /// How many of them may not be trusted.
+    pub noisy_runs: usize,
+    /// At most, over the runs, as are the next two.
+    pub load: f64,
+    pub stolen_cpus: f64,
+    pub foreign_cpus: f64,
 }
 
-/// CPU time by side; null when it could not be read or there was no such side.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CpuSeconds {
-    /// vmlinux with its guest, or the native client.
-    pub guest_side: Option<f64>,
-    /// The server.
-    pub host_side: Option<f64>,
-}
+impl RoundState {
+    /// A round is noisy when a tenth of its runs are.
+    pub fn is_noisy(&self) -> bool {
+        self.noisy_runs * 10 > self.runs
+    }
 
-/// Value divided by native's value of the same round.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Ratio {
-    /// Over the rounds in which both have a value.
-    pub median: f64,
-    /// Bootstrap interval of the median; null with a single round.
-    pub interval_95: Option<(f64, f64)>,
-    pub rounds: usize,
+    fn of(round: u32, outcomes: &[Outcome]) -> Option<Self> {
+        let runs: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.round == round).collect();
+        let most = |value: fn(&Outcome) -> f64| runs.iter().map(|run| value(run)).fold(0.0, f64::max);
+        (!runs.is_empty()).then(|| Self {
+            round,
+            runs: runs.len(),
+            noisy_runs: runs.iter().filter(|run| run.around.noise().is_some()).count(),
+            load: most(|run| run.around.load),
+            stolen_cpus: most(|run| run.around.stolen_cpus),
+            foreign_cpus: most(|run| run.around.foreign_cpus),
+        })
+    }
 }
 
 /// What a bench hands over.
@@ -137,75 +149,62 @@ pub struct Measured<'a> {
     pub plan: &'a Plan,
     pub started: Timestamp,
     pub complete: bool,
-    /// Every asked-for system with the reason why it cannot run, if so.
-    pub systems: Vec<(&'static str, Option<String>)>,
+    /// Every system that was asked for.
+    pub systems: Vec<SystemState>,
     pub outcomes: &'a [Outcome],
     pub rootfs: &'a Rootfs,
     pub vmlinux: Option<&'a Path>,
     pub congestion_control: String,
+    /// An earlier report with its path.
+    pub baseline: Option<&'a (String, Report)>,
 }
 
 impl Report {
     /// Folds the runs.
     pub fn new(measured: Measured) -> Self {
         let plan = measured.plan;
-        let Pinning { host_side, guest_side } = plan.pinning;
-        let stamp = measured.rootfs.stamp.as_ref();
-        let settings = Settings {
-            preset: plan.preset.name().into(),
-            rounds: plan.rounds,
-            seconds: plan.seconds,
-            host_side_cpu: host_side,
-            guest_side_cpu: guest_side,
-            congestion_control: measured.congestion_control,
-            rootfs: RootfsState {
-                path: measured.rootfs.dir.display().to_string(),
-                recipe: stamp.map(|stamp| stamp.recipe.clone()),
-                recipe_hash: stamp.map(|stamp| stamp.recipe_hash.clone()),
-            },
-            vmlinux: measured.vmlinux.and_then(json::FileState::of),
-        };
-        let mut results = Vec::new();
-        for case in &plan.cases {
-            for (index, metric) in case.metrics().iter().enumerate() {
-                for (system, _) in &measured.systems {
-                    let of = |name: &'static str| {
-                        let ours = move |o: &&Outcome| {
-                            o.system == name && o.workload == case.workload() && o.case == case.name()
-                        };
-                        measured.outcomes.iter().filter(ours).collect::<Vec<_>>()
-                    };
-                    let runs = of(system);
-                    if !runs.is_empty() {
-                        let base = if *system == BASE { Vec::new() } else { of(BASE) };
-                        results.push(Series::fold(metric, index, &runs, &base));
-                    }
-                }
-            }
-        }
-        Self {
+        let mut report = Self {
             schema_version: SCHEMA_VERSION,
             generator: concat!("appliance ", env!("CARGO_PKG_VERSION")).into(),
             started: measured.started.rfc3339(),
             finished: Timestamp::now().rfc3339(),
             complete: measured.complete,
             machine: Machine::read(),
-            settings,
-            systems: measured
-                .systems
-                .into_iter()
-                .map(|(name, reason)| SystemState { name: name.into(), ran: reason.is_none(), reason })
-                .collect(),
-            results,
-        }
+            settings: Settings::of(&measured),
+            rounds: (1..=plan.rounds).filter_map(|round| RoundState::of(round, measured.outcomes)).collect(),
+            results: fold_all(plan, &measured.systems, measured.outcomes),
+            systems: measured.systems,
+            baseline: None,
+        };
+        report.judge_against_native();
+        report.baseline = measured.baseline.map(|(path, earlier)| Comparison::new(&report, earlier, path));
+        report
     }
 
-    /// Writes `report.json` and `report.md` into `folder`.
+    /// Reads a `report.json`, this program's or one of an earlier version, and returns it with its path.
+    pub fn read(path: &Path) -> Result<(String, Self)> {
+        let named = || format!("cannot read the report {}", path.display());
+        let text = fs::read_to_string(path).with_context(named)?;
+        let report: Self = serde_json::from_str(&text).with_context(named)?;
+        if report.schema_version > SCHEMA_VERSION {
+            bail!("{} has schema_version {}: up to {SCHEMA_VERSION} is known", path.display(), report.schema_version);
+        }
+        Ok((path.display().to_string(), report))
+    }
+
+    /// Writes `report.json`, `report.md`, `report.html` and the data for flent into `folder`.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let files = [("report.json", json::document(self)?), ("report.md", markdown::document(self))];
-        for (name, text) in files {
+        let mut files = vec![
+            ("report.json".to_owned(), json::document(self)?.into_bytes()),
+            ("report.md".to_owned(), markdown::document(self).into_bytes()),
+            ("report.html".to_owned(), html::document(self)?.into_bytes()),
+        ];
+        files.extend(flent::documents(self)?);
+        let data = folder.join("flent");
+        fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
+        for (name, bytes) in files {
             let path = folder.join(name);
-            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(())
     }
@@ -220,67 +219,91 @@ impl Report {
     pub fn sibling<'a>(&'a self, like: &Series, system: &str) -> Option<&'a Series> {
         self.results.iter().find(|series| series.system == system && series.is_same_metric(like))
     }
-}
 
-impl Series {
-    fn fold(metric: &Metric, index: usize, outcomes: &[&Outcome], base: &[&Outcome]) -> Self {
-        let value = |outcome: &Outcome| outcome.values.as_ref().ok().and_then(|values| values.get(index).copied());
-        let good: Vec<&Outcome> = outcomes.iter().copied().filter(|outcome| value(outcome).is_some()).collect();
-        let values: Vec<f64> = good.iter().filter_map(|outcome| value(outcome)).collect();
-        let ratios: Vec<f64> = good
+    /// One series of each metric, in the order of the report.
+    pub(crate) fn rows(&self) -> Vec<&Series> {
+        self.results.iter().fold(Vec::new(), |mut rows: Vec<&Series>, series| {
+            if !rows.iter().any(|row| row.is_same_metric(series)) {
+                rows.push(series);
+            }
+            rows
+        })
+    }
+
+    fn judge_against_native(&mut self) {
+        let values: Vec<Option<Samples>> = self
+            .results
             .iter()
-            .filter_map(|outcome| {
-                let native = base.iter().find(|native| native.round == outcome.round)?;
-                let ratio = value(outcome)? / value(native)?;
-                ratio.is_finite().then_some(ratio)
+            .map(|series| {
+                let base = self.sibling(series, BASE).filter(|_| series.system != BASE)?;
+                Some((series.values(), base.values()))
             })
             .collect();
-        let cpu_median = |side: fn(&Outcome) -> Option<std::time::Duration>| {
-            let seconds: Vec<f64> =
-                good.iter().filter_map(|outcome| side(outcome)).map(|cpu| cpu.as_secs_f64()).collect();
-            stats::median(&seconds)
-        };
-        let first = outcomes[0];
-        Self {
-            system: first.system.into(),
-            workload: first.workload.into(),
-            case: first.case.into(),
-            metric: metric.name.into(),
-            unit: metric.unit.into(),
-            better: metric.better,
-            median: stats::median(&values),
-            min: values.iter().copied().reduce(f64::min),
-            max: values.iter().copied().reduce(f64::max),
-            ratio_to_native: stats::median(&ratios).map(|median| Ratio {
-                median,
-                interval_95: stats::bootstrap_interval(&ratios),
-                rounds: ratios.len(),
-            }),
-            cpu_seconds: CpuSeconds {
-                guest_side: cpu_median(|outcome| outcome.guest_side),
-                host_side: cpu_median(|outcome| outcome.host_side),
-            },
-            runs: outcomes.iter().map(|outcome| Run::of(outcome, value(outcome))).collect(),
+        let judged = judge(&pairs(&self.results, &values));
+        let with_base = self.results.iter_mut().zip(&values).filter(|(_, values)| values.is_some());
+        for ((series, _), judged) in with_base.zip(judged) {
+            series.against_native = Some(judged);
         }
-    }
-
-    fn is_same_metric(&self, other: &Series) -> bool {
-        (&self.workload, &self.case, &self.metric) == (&other.workload, &other.case, &other.metric)
     }
 }
 
-impl Run {
-    fn of(outcome: &Outcome, value: Option<f64>) -> Self {
+/// Runs of a series and of native's.
+type Samples = (Vec<f64>, Vec<f64>);
+
+fn pairs<'a>(results: &'a [Series], values: &'a [Option<Samples>]) -> Vec<Pair<'a>> {
+    let pair = |(series, values): (&'a Series, &'a Option<Samples>)| {
+        let (these, those) = values.as_ref()?;
+        Some(Pair { family: &series.system, these, those, better: series.better })
+    };
+    results.iter().zip(values).filter_map(pair).collect()
+}
+
+fn fold_all(plan: &Plan, systems: &[SystemState], outcomes: &[Outcome]) -> Vec<Series> {
+    let mut results = Vec::new();
+    for case in &plan.cases {
+        for (index, metric) in case.metrics().iter().enumerate() {
+            for system in systems {
+                let of = |name: &str| -> Vec<&Outcome> {
+                    let ours =
+                        |o: &&Outcome| o.system == name && o.workload == case.workload() && o.case == case.name();
+                    outcomes.iter().filter(ours).collect()
+                };
+                let runs = of(&system.name);
+                if !runs.is_empty() {
+                    let base = if system.name == BASE { Vec::new() } else { of(BASE) };
+                    results.push(Series::fold(metric, index, &runs, &base));
+                }
+            }
+        }
+    }
+    results
+}
+
+impl Settings {
+    fn of(measured: &Measured) -> Self {
+        let plan = measured.plan;
+        let Pinning { host_side, guest_side } = plan.pinning;
+        let stamp = measured.rootfs.stamp.as_ref();
+        let cases = plan.cases.iter().map(|case| CaseState {
+            workload: case.workload().to_owned(),
+            case: case.name().to_owned(),
+            client: case.client("SERVER", plan.seconds),
+            server: case.server().map(|server| server.argv),
+        });
         Self {
-            round: outcome.round,
-            value,
-            failure: outcome.values.as_ref().err().cloned(),
-            wall_seconds: outcome.wall.as_secs_f64(),
-            cpu_seconds: CpuSeconds {
-                guest_side: outcome.guest_side.map(|cpu| cpu.as_secs_f64()),
-                host_side: outcome.host_side.map(|cpu| cpu.as_secs_f64()),
+            preset: plan.preset.name().into(),
+            rounds: plan.rounds,
+            seconds: plan.seconds,
+            host_side_cpu: host_side,
+            guest_side_cpu: guest_side,
+            congestion_control: measured.congestion_control.clone(),
+            rootfs: RootfsState {
+                path: measured.rootfs.dir.display().to_string(),
+                recipe: stamp.map(|stamp| stamp.recipe.clone()),
+                recipe_hash: stamp.map(|stamp| stamp.recipe_hash.clone()),
             },
-            raw: outcome.raw.clone(),
+            vmlinux: measured.vmlinux.and_then(json::FileState::of),
+            cases: cases.collect(),
         }
     }
 }
@@ -290,16 +313,22 @@ pub(crate) mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::bench::noise::Surroundings;
+    use crate::bench::stats::verdict::Verdict;
+    use crate::bench::workloads::Metric;
 
-    const RATE: Metric = Metric { name: "throughput", unit: "Gbit/s", better: Better::Higher };
+    const RATE: Metric = Metric::rate("throughput", "Gbit/s");
 
-    fn outcome(system: &'static str, round: u32, value: Option<f64>) -> Outcome {
+    fn outcome(system: &str, round: u32, value: Option<f64>) -> Outcome {
+        let quiet = Surroundings { clock_source: "tsc".into(), ..Surroundings::default() };
         Outcome {
-            system,
+            system: system.to_owned(),
             workload: "iperf3",
-            case: "tcp",
+            case: "tcp".into(),
             round,
-            values: value.map(|value| vec![value]).ok_or_else(|| "killed after 20 s without an end".to_owned()),
+            values: vec![value.ok_or_else(|| "killed after 20 s without an end".to_owned())],
+            course: value.map(|value| vec![value * 0.9, value * 1.1]).unwrap_or_default(),
+            around: if round == 2 { Surroundings { stolen_cpus: 0.5, ..quiet } } else { quiet },
             wall: Duration::from_millis(4100),
             guest_side: Some(Duration::from_millis(3900)),
             host_side: None,
@@ -307,8 +336,8 @@ pub(crate) mod tests {
         }
     }
 
-    fn fold(guest: &[Option<f64>], native: &[Option<f64>]) -> Series {
-        let runs = |system: &'static str, values: &[Option<f64>]| -> Vec<Outcome> {
+    pub(crate) fn fold(guest: &[Option<f64>], native: &[Option<f64>]) -> Series {
+        let runs = |system: &str, values: &[Option<f64>]| -> Vec<Outcome> {
             values.iter().zip(1..).map(|(value, round)| outcome(system, round, *value)).collect()
         };
         let (guest, native) = (runs("nommu-patch", guest), runs("native", native));
@@ -317,11 +346,12 @@ pub(crate) mod tests {
 
     /// A report of two systems that ran, with a failed run, and one that could not.
     pub(crate) fn sample() -> Report {
-        let native: Vec<Outcome> = (1..=3).map(|round| outcome("native", round, Some(50.0))).collect();
-        let native = Series::fold(&RATE, 0, &native.iter().collect::<Vec<_>>(), &[]);
+        let outcomes: Vec<Outcome> = (1..=3).map(|round| outcome("native", round, Some(50.0))).collect();
+        let native = Series::fold(&RATE, 0, &outcomes.iter().collect::<Vec<_>>(), &[]);
         let guest = fold(&[Some(20.0), None, Some(30.0)], &[Some(50.0); 3]);
         let state = |name: &str, reason: Option<&str>| SystemState {
             name: name.into(),
+            version: None,
             ran: reason.is_none(),
             reason: reason.map(str::to_owned),
         };
@@ -341,14 +371,33 @@ pub(crate) mod tests {
                 congestion_control: "cubic".into(),
                 rootfs: RootfsState { path: "/r".into(), recipe: None, recipe_hash: None },
                 vmlinux: None,
+                cases: vec![CaseState {
+                    workload: "iperf3".into(),
+                    case: "tcp".into(),
+                    client: vec!["/usr/bin/iperf3".into(), "-c".into(), "SERVER".into()],
+                    server: Some(vec!["/usr/bin/iperf3".into(), "-s".into()]),
+                }],
             },
             systems: vec![
                 state("native", None),
                 state("nommu-patch", None),
                 state("nommu-seccomp", Some("no | vmlinux")),
             ],
+            rounds: (1..=3).filter_map(|round| RoundState::of(round, &outcomes)).collect(),
             results: vec![native, guest],
+            baseline: None,
         }
+    }
+
+    /// A report of two systems whose runs of one metric have these values.
+    pub(crate) fn with_values(native: &[f64], guest: &[f64]) -> Report {
+        let some = |values: &[f64]| values.iter().map(|value| Some(*value)).collect::<Vec<_>>();
+        let base: Vec<Outcome> =
+            native.iter().zip(1..).map(|(value, round)| outcome("native", round, Some(*value))).collect();
+        let base = Series::fold(&RATE, 0, &base.iter().collect::<Vec<_>>(), &[]);
+        let mut report = Report { results: vec![base, fold(&some(guest), &some(native))], ..sample() };
+        report.judge_against_native();
+        report
     }
 
     #[test]
@@ -384,5 +433,35 @@ pub(crate) mod tests {
         assert!(!report.all_ran(), "a run failed");
         report.results.pop();
         assert!(report.all_ran());
+    }
+
+    #[test]
+    fn a_noisy_round_is_flagged() {
+        let rounds = sample().rounds;
+        assert_eq!(rounds.iter().map(RoundState::is_noisy).collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!(rounds[1].stolen_cpus, 0.5);
+        assert!(sample().results[0].runs[1].noise.as_ref().unwrap().contains("stolen"));
+    }
+
+    #[test]
+    fn series_are_judged_against_native() {
+        let slow = with_values(&[50.0, 51.0, 52.0, 50.5, 51.5], &[20.0, 21.0, 22.0, 20.5, 21.5]);
+        assert_eq!(slow.results[1].against_native.unwrap().verdict, Verdict::Worse);
+        assert_eq!(slow.results[0].against_native, None);
+        let few = with_values(&[50.0, 51.0], &[20.0, 21.0]);
+        assert_eq!(few.results[1].against_native.unwrap().verdict, Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_report_of_the_future_is_refused() {
+        let path = std::env::temp_dir().join(format!("flatland-report-{}.json", std::process::id()));
+        let future = Report { schema_version: SCHEMA_VERSION + 1, ..sample() };
+        fs::write(&path, json::document(&future).unwrap()).unwrap();
+        let error = Report::read(&path).unwrap_err().to_string();
+        fs::write(&path, json::document(&sample()).unwrap()).unwrap();
+        let read = Report::read(&path);
+        fs::remove_file(&path).unwrap();
+        assert!(error.contains("schema_version"), "{error}");
+        assert_eq!(read.unwrap().1.results.len(), 2);
     }
 }

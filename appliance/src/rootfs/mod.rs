@@ -56,6 +56,11 @@ impl Rootfs {
         self.dir.join(path.trim_start_matches('/'))
     }
 
+    /// `NAME VERSION` of a package that was unpacked here.
+    pub fn version_of(&self, package: &str) -> Option<String> {
+        self.stamp.as_ref()?.version_of(package).map(|version| format!("{package} {version}"))
+    }
+
     /// Finds a program in the usual folders of the root and returns its path as the guest sees it.
     pub fn find_program(&self, program: &str) -> Option<String> {
         if program.starts_with('/') {

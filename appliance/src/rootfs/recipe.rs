@@ -13,13 +13,21 @@ use sha2::{Digest, Sha256};
 const LAYOUT: u32 = 1;
 
 /// The recipes that are compiled in, by name.
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: [(&str, &str); 5] = [
     ("netbench", include_str!("../../../configs/rootfs/netbench.toml")),
     ("minimal", include_str!("../../../configs/rootfs/minimal.toml")),
+    ("um", include_str!("../../../configs/bench/um.toml")),
+    ("um-legacy", include_str!("../../../configs/bench/um-legacy.toml")),
+    ("gvisor", include_str!("../../../configs/bench/gvisor.toml")),
 ];
 
 /// The program sources that built-in recipes name.
-const BUILT_IN_SOURCES: [(&str, &str); 1] = [("getpid.c", include_str!("../../../benches/guest/getpid.c"))];
+const BUILT_IN_SOURCES: [(&str, &str); 4] = [
+    ("getpid.c", include_str!("../../../benches/guest/getpid.c")),
+    ("mark.c", include_str!("../../../benches/guest/mark.c")),
+    ("stopwatch.c", include_str!("../../../benches/guest/stopwatch.c")),
+    ("guest-init.c", include_str!("../../../benches/guest/guest-init.c")),
+];
 
 /// A parsed and checked recipe with the sources of its programs.
 #[derive(Clone, Debug, Deserialize)]
@@ -152,7 +160,7 @@ fn built_in_source(file: &str) -> Result<String> {
 
 /// The built-in recipes, for messages.
 pub fn names() -> String {
-    format!("built in are {}", BUILT_IN.map(|(name, _)| name).join(" and "))
+    format!("built in are {}", BUILT_IN.map(|(name, _)| name).join(", "))
 }
 
 #[cfg(test)]

@@ -25,6 +25,11 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// The version of the unpacked package `name`.
+    pub fn version_of(&self, name: &str) -> Option<&str> {
+        self.packages.iter().find(|package| package.name == name).map(|package| package.version.as_str())
+    }
+
     pub(super) fn new(recipe: &Recipe, packages: Vec<Package>) -> Self {
         Self { recipe: recipe.name.clone(), recipe_hash: recipe.hash(), suite: recipe.suite.clone(), packages }
     }

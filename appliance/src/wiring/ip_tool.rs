@@ -30,6 +30,13 @@ impl IpTool {
         bail!("no `ip` on this host nor in {}: install the package iproute2", rootfs.display());
     }
 
+    /// The words to which a shell appends arguments.
+    pub fn shell_words(&self) -> String {
+        let program = self.program.display().to_string();
+        let words = std::iter::once(&program).chain(&self.before);
+        words.map(|word| format!("'{}'", word.replace('\'', "'\\''"))).collect::<Vec<_>>().join(" ")
+    }
+
     pub fn run(&self, args: &[&str]) -> Result<Output> {
         process::run(Command::new(&self.program).args(&self.before).args(args))
     }

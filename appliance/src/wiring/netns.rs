@@ -35,6 +35,11 @@ impl NetNs {
         &self.name
     }
 
+    /// Where it is mounted.
+    pub fn path(&self) -> PathBuf {
+        place(&self.name)
+    }
+
     /// A command that runs its arguments in the namespace. nsenter(1) execs, so the process id is the program's.
     pub fn command(&self) -> Command {
         let mut command = Command::new("nsenter");

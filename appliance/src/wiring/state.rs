@@ -24,9 +24,21 @@ pub struct State {
     pub boot_id: String,
     /// Names of its network namespaces.
     pub namespaces: Vec<String>,
+    /// Its folder for files of a run.
+    #[serde(default)]
+    pub scratch: Option<PathBuf>,
 }
 
 impl State {
+    /// What stands in the command lines of the owner's helpers and in nobody else's. The note may be anybody's work: only
+    /// names that this program gives count.
+    pub fn marks(&self) -> Vec<String> {
+        let scratch = self.scratch.as_ref().map(|path| path.display().to_string());
+        let ours = [format!("flatland-{}-", self.pid), format!("{FOLDER}/{}.d", self.pid)];
+        let all = self.namespaces.iter().cloned().chain(scratch);
+        all.filter(|text| ours.iter().any(|start| text.starts_with(start))).collect()
+    }
+
     /// True while the very process that wrote the note runs.
     pub fn owner_is_alive(&self) -> bool {
         self.boot_id == boot_id() && Stat::of(self.pid).is_some_and(|stat| stat.start_time == self.start_time)
@@ -37,6 +49,7 @@ impl State {
 #[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
+    scratch: PathBuf,
 }
 
 impl StateFile {
@@ -44,13 +57,20 @@ impl StateFile {
     pub(super) fn create(namespaces: &[String]) -> Result<Self> {
         let pid = std::process::id();
         let start_time = Stat::of(pid).context("cannot read /proc/self/stat: is /proc mounted?")?.start_time;
-        let state = State { pid, start_time, boot_id: boot_id(), namespaces: namespaces.to_vec() };
         let path = Path::new(FOLDER).join(format!("{pid}.json"));
+        let scratch = path.with_extension("d");
+        let namespaces = namespaces.to_vec();
+        let state = State { pid, start_time, boot_id: boot_id(), namespaces, scratch: Some(scratch.clone()) };
         let text = serde_json::to_string(&state)?;
         for _ in 0..ATTEMPTS {
             fs::create_dir_all(FOLDER).with_context(|| format!("cannot make {FOLDER}"))?;
             match write_whole(&path, &text) {
-                Ok(()) => return Ok(Self { path }),
+                Ok(()) => {
+                    let note = Self { path, scratch };
+                    fs::create_dir_all(&note.scratch)
+                        .with_context(|| format!("cannot make {}", note.scratch.display()))?;
+                    return Ok(note);
+                }
                 // Another appliance went just now, and the folder with it.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error).with_context(|| format!("cannot write {}", path.display())),
@@ -58,10 +78,15 @@ impl StateFile {
         }
         bail!("{FOLDER} keeps vanishing")
     }
+
+    pub(super) fn scratch(&self) -> &Path {
+        &self.scratch
+    }
 }
 
 impl Drop for StateFile {
     fn drop(&mut self) {
+        _ = fs::remove_dir_all(&self.scratch);
         _ = fs::remove_file(&self.path);
         // Only the last one out can remove the folder.
         _ = fs::remove_dir(FOLDER);
@@ -98,8 +123,17 @@ pub fn all() -> Vec<(PathBuf, Result<State>)> {
     paths.into_iter().filter_map(|path| Some((path.clone(), read(&path)?))).collect()
 }
 
-/// Removes the note at `path`, and the folder when it was the last.
-pub fn forget(path: &Path) -> Result<()> {
+/// Removes the note at `path` with the scratch folder that it names, and the notes' folder when it was the last.
+pub fn forget(path: &Path, state: &State) -> Result<()> {
+    // Only a folder that this program would have made: the note may be anybody's work.
+    if let Some(scratch) = state.scratch.as_deref().filter(|scratch| *scratch == path.with_extension("d")) {
+        match fs::remove_dir_all(scratch) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", scratch.display()));
+            }
+            _ => {}
+        }
+    }
     fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
     _ = fs::remove_dir(FOLDER);
     Ok(())
@@ -117,10 +151,18 @@ mod tests {
     fn an_owner_is_known_by_pid_start_time_and_boot() {
         let pid = std::process::id();
         let start_time = Stat::of(pid).unwrap().start_time;
-        let own = State { pid, start_time, boot_id: boot_id(), namespaces: vec![] };
+        let own = State { pid, start_time, boot_id: boot_id(), namespaces: vec![], scratch: None };
         assert!(own.owner_is_alive());
         assert!(!State { start_time: start_time + 1, ..own.clone() }.owner_is_alive(), "a reused pid");
         assert!(!State { boot_id: "another boot".into(), ..own.clone() }.owner_is_alive());
         assert!(!State { pid: u32::MAX, ..own }.owner_is_alive());
+    }
+
+    #[test]
+    fn marks_are_our_own_names() {
+        let namespaces = vec![String::new(), "a".into(), "flatland-77-host".into(), "flatland-7-host".into()];
+        let scratch = Some(PathBuf::from("/"));
+        let note = State { pid: 77, start_time: 1, boot_id: String::new(), namespaces, scratch };
+        assert_eq!(note.marks(), ["flatland-77-host"]);
     }
 }

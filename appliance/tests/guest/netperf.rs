@@ -1,5 +1,6 @@
 //! netperf's classic tests in the guest against the host's netserver, and the other way round.
 
+use appliance::bench::observe::Observed;
 use appliance::bench::workloads::Workload;
 use appliance::guest::Hook;
 use appliance::wiring::{TAP_GUEST, TAP_HOST};
@@ -18,7 +19,9 @@ fn client(test: &str, server: &str) -> Vec<String> {
 }
 
 fn check(test: &str, output: &str) {
-    let values = Workload::Netperf.case(test).unwrap().parse(output).unwrap_or_else(|e| panic!("{test}: {e:#}"));
+    let seen = Observed { output: output.to_owned(), ..Observed::default() };
+    let values = Workload::Netperf.case(test).unwrap().values(&seen).unwrap_or_else(|e| panic!("{test}: {e:#}"));
+    let values: Vec<f64> = values.into_iter().map(Result::unwrap).collect();
     // Gbit/s for bulk, transactions per second else.
     let least = if test.ends_with("RR") { 20.0 } else { 0.01 };
     assert!(values.iter().all(|value| *value >= least), "{test}: {values:?}");

@@ -30,10 +30,18 @@ fn feed(stream: &mut TcpStream, guest: &Running, least: usize, mut enough: impl 
     hex(hash)
 }
 
+/// A counter of /proc/net/snmp: a line of names, a line of numbers.
+fn count(said: &str, counter: &str) -> u64 {
+    let mut lines = said.lines().filter(|line| line.starts_with("Ip:")).map(str::split_whitespace);
+    let (names, numbers) = (lines.next().into_iter().flatten(), lines.next().into_iter().flatten());
+    names.zip(numbers).find(|(name, _)| *name == counter).map_or(0, |(_, number)| number.parse().unwrap_or(0))
+}
+
 #[test]
 fn a_transfer_survives_frames_of_every_shape() {
     let lab = Lab::new();
-    let guest = lab.guest_script(Hook::Patch, "nc -l -p 5000 | sha256sum; nc -l -p 5001 | sha256sum");
+    let script = "nc -l -p 5000 | sha256sum; nc -l -p 5001 | sha256sum; grep ^Ip: /proc/net/snmp";
+    let guest = lab.guest_script(Hook::Patch, script);
     let mut stream = lab.connect(5000, &guest);
     let client = stream.local_addr().unwrap().port().to_string();
     let sender = lab.host(&["/usr/bin/python3", "-c", SENDER, SEED, FRAMES, &client, "5000"]);
@@ -47,7 +55,11 @@ fn a_transfer_survives_frames_of_every_shape() {
     let mut stream = lab.connect(5001, &guest);
     let second = feed(&mut stream, &guest, 8 << 20, || true);
     drop(stream);
-    let sums = guest.succeed(LIMIT);
-    let sums: Vec<&str> = sums.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let said = guest.succeed(LIMIT);
+    let sums: Vec<&str> = said.lines().take(2).filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(sums, [first, second]);
+    for (counter, least) in [("InHdrErrors", 500), ("InAddrErrors", 100), ("InUnknownProtos", 20), ("ReasmFails", 100)]
+    {
+        assert!(count(&said, counter) >= least, "{counter}: the frames did not come as they were made\n{said}");
+    }
 }

@@ -6,6 +6,7 @@
 
 use super::buffer::PacketBuf;
 use super::checksum;
+use super::datagram_ports::DatagramProtocol;
 use super::error::NetError;
 use super::event::Readiness;
 use super::icmp;
@@ -15,25 +16,16 @@ use super::ipv4::{HEADER_LEN, Ipv4Header, protocol};
 use super::port::Binding;
 use super::socket::{Shutdown, Socket, SocketId};
 use super::stack::NetStack;
+use super::udp::{UDP_HEADER, write_udp, write_udp_lite};
 use crate::time::Instant;
 use alloc::collections::VecDeque;
 use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use netdrv::{Checksum, FrameMeta, Offloads};
 
-/// Bytes of a UDP header.
-pub const UDP_HEADER: usize = 8;
 /// Default of `SO_RCVBUF` and `SO_SNDBUF` (`rmem_default`).
 pub const DEFAULT_BUFFER: usize = 212_992;
 /// Bookkeeping that each datagram counts for beside its bytes, as the kernel's own buffers do on Linux.
 const OVERHEAD: usize = 512;
-
-/// What a datagram socket speaks.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) enum DatagramProtocol {
-    Udp,
-    Ping,
-    Raw(u8),
-}
 
 /// A UDP, ping or raw socket.
 pub(super) struct DatagramSocket {
@@ -119,7 +111,7 @@ impl DatagramSocket {
     }
 
     /// Whether a datagram from `from` to our address `to` is for this socket; higher is a better match.
-    fn score(&self, from: SocketAddrV4, to: Ipv4Addr) -> Option<u32> {
+    pub(super) fn score(&self, from: SocketAddrV4, to: Ipv4Addr) -> Option<u32> {
         let mut score = 1;
         if !self.local.ip().is_unspecified() {
             if *self.local.ip() != to {
@@ -128,7 +120,7 @@ impl DatagramSocket {
             score += 1;
         }
         if let Some(peer) = self.peer {
-            let same = if self.protocol == DatagramProtocol::Udp { peer == from } else { peer.ip() == from.ip() };
+            let same = if self.protocol.is_udp() { peer == from } else { peer.ip() == from.ip() };
             if !same {
                 return None;
             }
@@ -184,11 +176,7 @@ impl NetStack {
             listening: false,
             ephemeral: false,
         };
-        let ports = match socket.datagram()?.protocol {
-            DatagramProtocol::Udp => &mut self.udp_ports,
-            DatagramProtocol::Ping => &mut self.ping_idents,
-            DatagramProtocol::Raw(_) => return Ok(0),
-        };
+        let Some(ports) = self.datagram_ports.of_mut(socket.datagram()?.protocol) else { return Ok(0) };
         ports.bind(port, binding, &mut self.ip.rng)
     }
 
@@ -238,10 +226,8 @@ impl NetStack {
         let (port, protocol) = (datagram.local.port(), datagram.protocol);
         datagram.local.set_port(0);
         datagram.claimed = false;
-        match protocol {
-            DatagramProtocol::Udp => self.udp_ports.unbind(port, id),
-            DatagramProtocol::Ping => self.ping_idents.unbind(port, id),
-            DatagramProtocol::Raw(_) => {}
+        if let Some(ports) = self.datagram_ports.of_mut(protocol) {
+            ports.unbind(port, id);
         }
         Ok(())
     }
@@ -310,7 +296,7 @@ impl NetStack {
             false => dst,
         };
         let protocol = datagram.protocol;
-        let udp = protocol == DatagramProtocol::Udp;
+        let udp = protocol.is_udp();
         if udp && dst.port() == 0 {
             return Err(NetError::Invalid);
         }
@@ -365,6 +351,7 @@ impl NetStack {
         let (local, source) = (datagram.local, path.source);
         let number = match datagram.protocol {
             DatagramProtocol::Udp => protocol::UDP,
+            DatagramProtocol::UdpLite => protocol::UDP_LITE,
             DatagramProtocol::Ping => protocol::ICMP,
             DatagramProtocol::Raw(number) => number,
         };
@@ -373,7 +360,7 @@ impl NetStack {
         ip.ttl = choices.ttl.unwrap_or(ttl);
         ip.tos = choices.tos.unwrap_or(options.tos);
         ip.dont_fragment = options.dont_fragment;
-        let kind = datagram.protocol;
+        let (kind, coverage) = (datagram.protocol, options.send_coverage);
         if !ip.dont_fragment {
             ip.ident = self.ip.next_ident(source, *dst.ip());
         }
@@ -389,6 +376,7 @@ impl NetStack {
                     return Ok(FrameMeta { checksum, gso: None });
                 }
             }
+            DatagramProtocol::UdpLite => write_udp_lite(payload, local.port(), dst.port(), &ip, coverage),
             DatagramProtocol::Ping => {
                 // Only echo requests, under our own identifier (icmp(7)).
                 if payload[0] != icmp::kind::ECHO || payload[1] != 0 {
@@ -482,10 +470,8 @@ impl NetStack {
         self.raw_sockets.retain(|raw| *raw != id);
         if let super::socket::Inner::Datagram(datagram) = socket.inner {
             let port = datagram.local.port();
-            match datagram.protocol {
-                DatagramProtocol::Udp => self.udp_ports.unbind(port, id),
-                DatagramProtocol::Ping => self.ping_idents.unbind(port, id),
-                DatagramProtocol::Raw(_) => {}
+            if let Some(ports) = self.datagram_ports.of_mut(datagram.protocol) {
+                ports.unbind(port, id);
             }
             for waiting in datagram.queue {
                 self.ip.pool.put(waiting.buf);
@@ -493,91 +479,19 @@ impl NetStack {
         }
     }
 
-    /// Takes an IP packet with a UDP datagram to one of our addresses, or to everyone's.
-    pub(super) fn udp_input(
-        &mut self,
-        ip: &Ipv4Header,
-        packet: &[u8],
-        interface: IfIndex,
-        trusted: bool,
-        now: Instant,
-    ) {
-        let bytes = &packet[ip.header_len..ip.total_len];
-        let Some(h) = bytes.first_chunk::<UDP_HEADER>() else {
-            self.ip.stats.udp_in_errors += 1;
-            return;
-        };
-        let len = usize::from(u16::from_be_bytes([h[4], h[5]]));
-        let has_checksum = h[6..8] != [0, 0];
-        let valid = |datagram: &[u8]| {
-            let pseudo = checksum::pseudo_header(ip.src, ip.dst, protocol::UDP, datagram.len());
-            checksum::fold(pseudo + checksum::sum(datagram)) == 0xffff
-        };
-        if len < UDP_HEADER || len > bytes.len() || (has_checksum && !trusted && !valid(&bytes[..len])) {
-            self.ip.stats.udp_in_errors += 1;
-            return;
-        }
-        let from = SocketAddrV4::new(ip.src, u16::from_be_bytes([h[0], h[1]]));
-        let port = u16::from_be_bytes([h[2], h[3]]);
-        let group = !self.ip.is_own(ip.dst);
-        let payload = &bytes[UDP_HEADER..len];
-        let mut delivered = 0;
-        if group {
-            for socket in self.matching(port, from, ip.dst, interface) {
-                self.deliver(socket, from, ip, interface, payload);
-                delivered += 1;
-            }
-        } else if let Some(socket) = self.best_match(port, from, ip.dst, interface) {
-            self.deliver(socket, from, ip, interface, payload);
-            delivered += 1;
-        }
-        if delivered == 0 {
-            self.ip.stats.udp_no_ports += 1;
-            if !group {
-                let code = icmp::unreachable::PORT;
-                self.ip.report(icmp::kind::UNREACHABLE, code, 0, &packet[..ip.total_len], now);
-            }
-        }
-    }
-
-    fn candidates(
-        &self,
-        port: u16,
-        from: SocketAddrV4,
-        to: Ipv4Addr,
-        interface: IfIndex,
-    ) -> impl Iterator<Item = (SocketId, u32)> + '_ {
-        self.udp_ports.bindings(port).iter().filter(move |b| b.hears(to)).filter_map(move |b| {
-            let socket = self.sockets.get(b.socket)?;
-            let device = socket.options.bound_device.is_none_or(|d| d == interface);
-            let score = socket.datagram().ok()?.score(from, to).filter(|_| device)?;
-            Some((b.socket, score))
-        })
-    }
-
-    fn matching(&self, port: u16, from: SocketAddrV4, to: Ipv4Addr, interface: IfIndex) -> alloc::vec::Vec<SocketId> {
-        self.candidates(port, from, to, interface).map(|(id, _)| id).collect()
-    }
-
-    /// The socket that a datagram is for; equals share by hash (`SO_REUSEPORT`).
-    fn best_match(&self, port: u16, from: SocketAddrV4, to: Ipv4Addr, interface: IfIndex) -> Option<SocketId> {
-        let best = self.candidates(port, from, to, interface).map(|(_, score)| score).max()?;
-        let mut equals = self.candidates(port, from, to, interface).filter(|(_, score)| *score == best);
-        let count = self.udp_ports.bindings(port).len();
-        if count == 1 {
-            return equals.next().map(|(id, _)| id);
-        }
-        let count = self.candidates(port, from, to, interface).filter(|(_, score)| *score == best).count();
-        let spread = from.ip().to_bits().wrapping_mul(0x9e37_79b9).wrapping_add(u32::from(from.port()));
-        equals.nth(spread as usize % count.max(1)).map(|(id, _)| id)
-    }
-
     /// Puts a datagram into a socket's queue, if it fits.
-    fn deliver(&mut self, id: SocketId, from: SocketAddrV4, ip: &Ipv4Header, interface: IfIndex, bytes: &[u8]) {
+    pub(super) fn deliver(
+        &mut self,
+        id: SocketId,
+        from: SocketAddrV4,
+        ip: &Ipv4Header,
+        interface: IfIndex,
+        bytes: &[u8],
+    ) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         let limit = socket.options.receive_buffer.map_or(DEFAULT_BUFFER, |b| b.saturating_mul(2));
         let Ok(datagram) = socket.datagram_mut() else { return };
-        let udp = datagram.protocol == DatagramProtocol::Udp;
+        let udp = datagram.protocol.is_udp();
         // One always fits an empty queue, however small the buffer.
         if datagram.read_shut || (datagram.queued + bytes.len() + OVERHEAD > limit && !datagram.queue.is_empty()) {
             datagram.drops += 1;
@@ -596,7 +510,7 @@ impl NetStack {
         let Some(h) = message.first_chunk::<{ icmp::ICMP_HEADER }>() else { return };
         let ident = u16::from_be_bytes([h[4], h[5]]);
         let from = SocketAddrV4::new(ip.src, 0);
-        let owner = self.ping_idents.bindings(ident).iter().map(|b| b.socket).find(|id| {
+        let owner = self.datagram_ports.bindings(DatagramProtocol::Ping, ident).iter().map(|b| b.socket).find(|id| {
             let datagram = self.sockets.get(*id).and_then(|s| s.datagram().ok());
             datagram.is_some_and(|d| d.score(from, ip.dst).is_some())
         });
@@ -631,26 +545,13 @@ impl NetStack {
         found
     }
 
-    /// An ICMP message about a UDP datagram of ours: a connected socket reports it (RFC 1122, section 4.1.3.3).
-    pub(super) fn udp_error(&mut self, local: SocketAddrV4, remote: SocketAddrV4, error: NetError) {
-        let ours = |id: &SocketId| {
-            let datagram = self.sockets.get(*id).and_then(|s| s.datagram().ok());
-            datagram.is_some_and(|d| d.peer == Some(remote) && (*d.local.ip() == *local.ip()))
-        };
-        let socket = self.udp_ports.bindings(local.port()).iter().map(|b| b.socket).find(ours);
-        if let Some(id) = socket {
-            self.report_error(id, Some(error));
-            self.note(id);
-        }
-    }
-
     /// An ICMP message about an echo request of ours.
     pub(super) fn ping_error(&mut self, ident: u16, remote: Ipv4Addr, error: NetError) {
         let ours = |id: &SocketId| {
             let datagram = self.sockets.get(*id).and_then(|s| s.datagram().ok());
             datagram.and_then(|d| d.peer).is_some_and(|p| *p.ip() == remote)
         };
-        let socket = self.ping_idents.bindings(ident).iter().map(|b| b.socket).find(ours);
+        let socket = self.datagram_ports.bindings(DatagramProtocol::Ping, ident).iter().map(|b| b.socket).find(ours);
         if let Some(id) = socket {
             self.report_error(id, Some(error));
             self.note(id);
@@ -678,24 +579,4 @@ impl NetStack {
     fn datagram_mut(&mut self, id: SocketId) -> Result<&mut DatagramSocket, NetError> {
         self.sockets.get_mut(id).ok_or(NetError::BadSocket)?.datagram_mut()
     }
-}
-
-/// Writes a UDP header in front of a payload that is in place.
-fn write_udp(datagram: &mut [u8], src: u16, dst: u16, ip: &Ipv4Header, partial: bool) {
-    let len = datagram.len();
-    datagram[0..2].copy_from_slice(&src.to_be_bytes());
-    datagram[2..4].copy_from_slice(&dst.to_be_bytes());
-    datagram[4..6].copy_from_slice(&(len as u16).to_be_bytes());
-    datagram[6..8].fill(0);
-    let pseudo = checksum::pseudo_header(ip.src, ip.dst, protocol::UDP, len);
-    let sum = if partial {
-        checksum::fold(pseudo)
-    } else {
-        // Zero would mean "no checksum" (RFC 768).
-        match !checksum::fold(pseudo + checksum::sum(datagram)) {
-            0 => 0xffff,
-            sum => sum,
-        }
-    };
-    datagram[6..8].copy_from_slice(&sum.to_be_bytes());
 }

@@ -94,6 +94,8 @@ pub struct Interface {
     pub mac: MacAddr,
     /// Largest IP packet in bytes.
     pub mtu: u32,
+    /// What the device can carry, and `mtu` therefore be at most.
+    pub max_mtu: u32,
     /// What the device takes off the stack's hands.
     pub offloads: Offloads,
     /// Whether the administrator has brought it up (`IFF_UP`).
@@ -118,6 +120,7 @@ impl Interface {
             kind: link.kind,
             mac: link.mac,
             mtu: link.mtu,
+            max_mtu: link.mtu,
             offloads: link.offloads,
             up: false,
             addresses: Vec::new(),

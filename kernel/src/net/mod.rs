@@ -45,6 +45,7 @@ mod buffer;
 mod checksum;
 pub mod config;
 mod datagram;
+mod datagram_ports;
 mod error;
 mod event;
 pub mod facts;
@@ -68,6 +69,7 @@ mod stack;
 mod stats;
 pub mod tcp;
 mod timer;
+mod udp;
 pub mod unix;
 
 #[cfg(test)]
@@ -84,3 +86,4 @@ pub use route::{Route, RouteKind, RouteProtocol};
 pub use socket::{Shutdown, SocketId, SocketKind, SocketOptions};
 pub use stack::{NetConfig, NetStack};
 pub use stats::SnmpStats;
+pub use udp::UDP_HEADER;

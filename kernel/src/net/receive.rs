@@ -1,5 +1,6 @@
 //! Packets in: link, IP, ICMP; the transports take over from here.
 
+use super::datagram_ports::DatagramProtocol;
 use super::icmp::{self, IcmpError};
 use super::interface::{IfIndex, LinkKind, QueuedFrame};
 use super::ipv4::{HEADER_LEN, Ipv4Header, protocol};
@@ -126,7 +127,7 @@ impl NetStack {
                 self.tcp_input(header, packet, index, trusted, now);
             }
             protocol::TCP => {}
-            protocol::UDP => self.udp_input(header, packet, index, trusted, now),
+            protocol::UDP | protocol::UDP_LITE => self.udp_input(header, packet, index, trusted, now),
             protocol::ICMP => self.icmp_input(header, packet, index, now),
             _ if raw => {}
             _ => {
@@ -192,7 +193,10 @@ impl NetStack {
                 let seq = u32::from(port(4)) << 16 | u32::from(port(6));
                 self.tcp_error(FourTuple { local, remote }, seq, error, message.mtu, now);
             }
-            protocol::UDP if message.is_hard() => self.udp_error(local, remote, error),
+            protocol::UDP if message.is_hard() => self.udp_error(DatagramProtocol::Udp, local, remote, error),
+            protocol::UDP_LITE if message.is_hard() => {
+                self.udp_error(DatagramProtocol::UdpLite, local, remote, error);
+            }
             protocol::ICMP if message.is_hard() && message.payload[0] == icmp::kind::ECHO => {
                 self.ping_error(port(4), message.about.dst, error);
             }

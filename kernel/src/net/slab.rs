@@ -119,7 +119,6 @@ impl<T> Slab<T> {
     }
 
     /// How many values are stored.
-    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }

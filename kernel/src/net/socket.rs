@@ -20,6 +20,8 @@ pub enum SocketKind {
     Tcp,
     /// `SOCK_DGRAM`.
     Udp,
+    /// `SOCK_DGRAM`, `IPPROTO_UDPLITE`: checksums may cover a part (`udplite(7)`).
+    UdpLite,
     /// `SOCK_DGRAM`, `IPPROTO_ICMP`: echo requests and their replies (`icmp(7)`).
     Ping,
     /// `SOCK_RAW` with a protocol number; receives whole IP packets (`raw(7)`).
@@ -81,6 +83,10 @@ pub struct SocketOptions {
     pub header_included: bool,
     /// `ICMP_FILTER` of raw sockets: a set bit keeps that type away (`raw(7)`).
     pub icmp_filter: u32,
+    /// `UDPLITE_SEND_CSCOV` in bytes, header included; 0 covers everything.
+    pub send_coverage: u16,
+    /// `UDPLITE_RECV_CSCOV`: datagrams whose checksum covers a part, and fewer bytes than this, are dropped.
+    pub receive_coverage: u16,
 }
 
 impl Default for SocketOptions {
@@ -112,6 +118,8 @@ impl Default for SocketOptions {
             congestion: None,
             header_included: false,
             icmp_filter: 0,
+            send_coverage: 0,
+            receive_coverage: 0,
         }
     }
 }

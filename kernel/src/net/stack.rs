@@ -1,13 +1,13 @@
 //! The stack as its caller sees it: time, frames and socket calls in; frames, events and deadlines out.
 
 use super::addr::Family;
-use super::datagram::{DatagramProtocol, DatagramSocket};
+use super::datagram::DatagramSocket;
+use super::datagram_ports::{DatagramPorts, DatagramProtocol};
 use super::error::NetError;
 use super::event::{EventList, Readiness};
 use super::interface::{IfIndex, Interface, LinkInfo, LinkKind};
 use super::ip::{FrameOut, IpLayer};
 use super::neighbor::{NeighborEntry, NeighborState};
-use super::port::{PortTable, Sharing};
 use super::random::Rng;
 use super::route::Route;
 use super::slab::Slab;
@@ -34,8 +34,7 @@ pub struct NetConfig {
 pub struct NetStack {
     pub(super) ip: IpLayer,
     pub(super) tcp: TcpLayer,
-    pub(super) udp_ports: PortTable,
-    pub(super) ping_idents: PortTable,
+    pub(super) datagram_ports: DatagramPorts,
     pub(super) raw_sockets: Vec<SocketId>,
     pub(super) sockets: Slab<Socket>,
     pub(super) events: EventList,
@@ -51,8 +50,6 @@ impl NetStack {
     pub fn new(config: NetConfig) -> NetStack {
         let mut rng = Rng::new(config.seed);
         let tcp = TcpLayer::new(&mut rng);
-        let mut ping_idents = PortTable::new(Sharing::Udp);
-        ping_idents.ephemeral = (1, u16::MAX);
         let mut ip = IpLayer::new(rng);
         let link = LinkInfo { kind: LinkKind::Loopback, mac: MacAddr([0; 6]), mtu: 65536, offloads: Offloads::empty() };
         let lo = ip.add_interface("lo", &link);
@@ -61,8 +58,7 @@ impl NetStack {
         NetStack {
             ip,
             tcp,
-            udp_ports: PortTable::new(Sharing::Udp),
-            ping_idents,
+            datagram_ports: DatagramPorts::new(),
             raw_sockets: Vec::new(),
             sockets: Slab::default(),
             events: EventList::default(),
@@ -142,12 +138,13 @@ impl NetStack {
     /// Changes an interface's MTU in bytes.
     ///
     /// # Errors
-    /// `NoDevice`, `Invalid` outside 68..=65536 (RFC 791).
+    /// `NoDevice`, `Invalid` below 68 (RFC 791) or beyond what the device carries.
     pub fn set_interface_mtu(&mut self, index: IfIndex, mtu: u32) -> Result<(), NetError> {
-        if !(68..=65536).contains(&mtu) {
+        let interface = self.ip.interface_mut(index)?;
+        if !(68..=interface.max_mtu).contains(&mtu) {
             return Err(NetError::Invalid);
         }
-        self.ip.interface_mut(index)?.mtu = mtu;
+        interface.mtu = mtu;
         self.ip.generation += 1;
         Ok(())
     }
@@ -250,7 +247,7 @@ impl NetStack {
             return Err(NetError::Invalid);
         }
         self.tcp.ports.ephemeral = (first, last);
-        self.udp_ports.ephemeral = (first, last);
+        self.datagram_ports.set_ephemeral(first, last);
         Ok(())
     }
 
@@ -272,6 +269,7 @@ impl NetStack {
         let inner = match kind {
             SocketKind::Tcp => Inner::Tcp(TcpSocket::default()),
             SocketKind::Udp => Inner::Datagram(DatagramSocket::new(DatagramProtocol::Udp)),
+            SocketKind::UdpLite => Inner::Datagram(DatagramSocket::new(DatagramProtocol::UdpLite)),
             SocketKind::Ping => Inner::Datagram(DatagramSocket::new(DatagramProtocol::Ping)),
             SocketKind::Raw(number) => Inner::Datagram(DatagramSocket::new(DatagramProtocol::Raw(number))),
         };

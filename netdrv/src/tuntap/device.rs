@@ -133,6 +133,7 @@ impl EthernetDevice for TapDevice {
 
     fn receive(&mut self, budget: usize, sink: &mut dyn FrameSink) -> Result<usize, DeviceError> {
         let mut taken = 0;
+        // A frame that is no good counts, too: however many of those come, the caller has its turn.
         while taken < budget {
             let len = match self.queue.read(self.rx.bytes_mut()) {
                 Ok(len) => len,
@@ -140,12 +141,14 @@ impl EthernetDevice for TapDevice {
                 // The host could not express this frame as a header, and has dropped it.
                 Err(Errno::INVAL) => {
                     self.stats.rx_errors += 1;
+                    taken += 1;
                     continue;
                 }
                 Err(_) if taken > 0 => break,
                 Err(errno) if is_link_down(errno) => return Err(DeviceError::LinkDown),
                 Err(errno) => return Err(DeviceError::Host { op: "reading from the tap", errno }),
             };
+            taken += 1;
             // A frame that fills the buffer was cut by the host.
             let cut = len >= RX_BUFFER_LEN;
             let split = self.rx.bytes_mut()[..len].split_first_chunk_mut::<VNET_HEADER_LEN>();
@@ -165,7 +168,6 @@ impl EthernetDevice for TapDevice {
             self.stats.rx_packets += 1;
             self.stats.rx_bytes += frame_len as u64;
             sink.frame(meta, &mut self.rx.bytes_mut()[VNET_HEADER_LEN..len]);
-            taken += 1;
         }
         Ok(taken)
     }

@@ -1,60 +1,97 @@
 //! The systems that are compared. Each says how a tool of the root directory is started in it.
 
+mod choice;
+mod gvisor;
 mod native;
 mod nommu;
+mod uml;
 
+use std::fmt::Debug;
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
-use clap::ValueEnum;
 
 use super::round::Site;
-use crate::guest::Hook;
+use crate::interrupt::Interrupt;
+use crate::process::Ending;
+use crate::wiring::Segment;
+pub use choice::{Choice, Kind, Link};
+
+/// Which end of a connection a program is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The system under test.
+    Client,
+    /// Its peer in a guest of the same kind ([`Link::Guests`]).
+    Server,
+}
+
+/// One program to start in a system.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// The program, as the root directory has it, and its arguments.
+    pub argv: &'a [String],
+    /// Whether it talks to the other end.
+    pub network: bool,
+    /// Whether it is to be the first program, with nothing set up around it.
+    pub init: bool,
+    pub role: Role,
+}
 
 /// A place where clients run.
-pub trait System {
+pub trait System: Debug {
     /// Its name in options and reports.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
+
+    /// Downloads and unpacks what the system is made of, if that is not ours or the host's.
+    fn fetch(&mut self, _interrupt: &Interrupt) -> Result<()> {
+        Ok(())
+    }
+
+    /// The part of the wiring that it needs.
+    fn segment(&self) -> Segment;
+
+    /// What exactly is measured, such as a version.
+    fn version(&self) -> Option<String> {
+        None
+    }
 
     /// The server's address as seen from there.
     fn server_address(&self) -> &'static str;
 
-    /// A command that runs `argv` there, with a network when the tool needs one. An error says why the system cannot
-    /// run on this host.
-    fn command(&self, site: &Site, network: bool, argv: &[String]) -> Result<Command>;
-}
-
-/// The systems by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
-    /// The host's own kernel, over a veth pair.
-    Native,
-    /// vmlinux with every system call trapped, over a tap.
-    NommuSeccomp,
-    /// vmlinux with patched system call sites, over a tap.
-    NommuPatch,
-}
-
-impl Kind {
-    /// What `appliance bench` compares when nobody chooses.
-    pub const ALL: [Kind; 3] = [Kind::Native, Kind::NommuSeccomp, Kind::NommuPatch];
-
-    /// The name in options and reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Native => "native",
-            Kind::NommuSeccomp => "nommu-seccomp",
-            Kind::NommuPatch => "nommu-patch",
-        }
+    /// Whether servers run in a guest of the system, too, and not on the host.
+    fn serves_in_guest(&self) -> bool {
+        false
     }
 
-    /// The system, given the kernel to boot or the reason why there is none.
-    pub(super) fn build(self, vmlinux: Result<PathBuf, String>) -> Box<dyn System> {
-        match self {
-            Kind::Native => Box::new(native::Native),
-            Kind::NommuSeccomp => Box::new(nommu::Nommu { kind: self, hook: Hook::Seccomp, vmlinux }),
-            Kind::NommuPatch => Box::new(nommu::Nommu { kind: self, hook: Hook::Patch, vmlinux }),
+    /// A command that runs `job` there. An error says why the system cannot run on this host.
+    fn command(&self, site: &Site, job: &Job) -> Result<Command>;
+
+    /// Whether it is made of processes that nobody waits for, whose CPU time is lost unless somebody looks.
+    fn loses_cpu_time(&self) -> bool {
+        false
+    }
+
+    /// How the job ended, given how the command did.
+    fn ending(&self, ending: Ending, _output: &str) -> Ending {
+        ending
+    }
+}
+
+/// The system of `choice`, given the kernel to boot or the reason why there is none.
+pub(super) fn build(choice: Choice, vmlinux: Result<PathBuf, String>) -> Box<dyn System> {
+    let name = choice.name();
+    match choice.kind {
+        Kind::Native => Box::new(native::Native { name, path: native::Path::Veth }),
+        Kind::NativeLo => Box::new(native::Native { name, path: native::Path::Loopback }),
+        Kind::NativeNooff => Box::new(native::Native { name, path: native::Path::VethWithoutOffloads }),
+        Kind::Um => Box::new(uml::Uml::new(name, uml::Variant::Ptrace, choice.link)),
+        Kind::UmSeccomp => Box::new(uml::Uml::new(name, uml::Variant::Seccomp, choice.link)),
+        Kind::UmLegacy => Box::new(uml::Uml::new(name, uml::Variant::Legacy, choice.link)),
+        Kind::Gvisor => Box::new(gvisor::Gvisor::new(name)),
+        Kind::NommuSeccomp | Kind::NommuSud | Kind::NommuPatch | Kind::NommuZpoline => {
+            Box::new(nommu::Nommu { name, hook: choice.kind.hook(), link: choice.link, vmlinux })
         }
     }
 }

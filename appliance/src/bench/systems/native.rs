@@ -1,27 +1,54 @@
-//! The host's own kernel: the tool in a chroot, in the namespace at the other end of the veth pair.
+//! The host's own kernel: the tool in a chroot, in the namespace at the other end of a veth pair, or beside the server.
 
 use std::process::Command;
 
 use anyhow::Result;
 
-use super::{Kind, System};
+use super::{Job, System};
 use crate::bench::chroot;
 use crate::bench::round::Site;
-use crate::wiring::VETH_HOST;
+use crate::wiring::{LOOPBACK, PLAIN_VETH_HOST, Segment, VETH_HOST};
+
+/// How packets get to the server.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Path {
+    Veth,
+    VethWithoutOffloads,
+    Loopback,
+}
 
 #[derive(Debug)]
-pub(super) struct Native;
+pub(super) struct Native {
+    pub name: String,
+    pub path: Path,
+}
 
 impl System for Native {
-    fn name(&self) -> &'static str {
-        Kind::Native.name()
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn segment(&self) -> Segment {
+        match self.path {
+            Path::Veth => Segment::Veth,
+            Path::VethWithoutOffloads => Segment::PlainVeth,
+            Path::Loopback => Segment::Loopback,
+        }
     }
 
     fn server_address(&self) -> &'static str {
-        VETH_HOST
+        match self.path {
+            Path::Veth => VETH_HOST,
+            Path::VethWithoutOffloads => PLAIN_VETH_HOST,
+            Path::Loopback => LOOPBACK,
+        }
     }
 
-    fn command(&self, site: &Site, _network: bool, argv: &[String]) -> Result<Command> {
-        Ok(chroot::command(site.wiring.guest(), site.pinning.guest_side, &site.rootfs.dir, argv))
+    fn command(&self, site: &Site, job: &Job) -> Result<Command> {
+        let ns = match self.path {
+            Path::Loopback => site.wiring.host(),
+            Path::Veth | Path::VethWithoutOffloads => site.wiring.guest(),
+        };
+        Ok(chroot::command(ns, site.pinning.guest_side, &site.rootfs.dir, job.argv))
     }
 }

@@ -1,40 +1,60 @@
-//! vmlinux: the tool as init of a guest that is booted for this one run, its eth0 on the tap.
+//! vmlinux: the tool as init of a guest that is booted for this one run, its eth0 on a tap.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, anyhow};
 
-use super::{Kind, System};
+use super::{Job, Link, Role, System};
 use crate::bench::pinning;
 use crate::bench::round::Site;
 use crate::guest::{Boot, Hook};
-use crate::wiring::TAP_HOST;
+use crate::wiring::{BRIDGE_HOST, BRIDGE_SERVER, Port, Segment, TAP_HOST};
 
 #[derive(Debug)]
 pub(super) struct Nommu {
-    pub kind: Kind,
+    pub name: String,
     pub hook: Hook,
+    pub link: Link,
     /// The kernel, or why there is none.
     pub vmlinux: Result<PathBuf, String>,
 }
 
 impl System for Nommu {
-    fn name(&self) -> &'static str {
-        self.kind.name()
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn segment(&self) -> Segment {
+        match self.link {
+            Link::Tap => Segment::Tap,
+            Link::Bridge | Link::Guests => Segment::Bridge,
+        }
     }
 
     fn server_address(&self) -> &'static str {
-        TAP_HOST
+        match self.link {
+            Link::Tap => TAP_HOST,
+            Link::Bridge => BRIDGE_HOST,
+            Link::Guests => BRIDGE_SERVER,
+        }
     }
 
-    fn command(&self, site: &Site, network: bool, argv: &[String]) -> Result<Command> {
+    fn serves_in_guest(&self) -> bool {
+        self.link == Link::Guests
+    }
+
+    fn command(&self, site: &Site, job: &Job) -> Result<Command> {
         let vmlinux = self.vmlinux.as_ref().map_err(|reason| anyhow!("{reason}"))?;
-        let mut boot = Boot::new(&site.rootfs.dir, argv.to_vec());
+        let mut boot = Boot::new(&site.rootfs.dir, job.argv.to_vec());
         boot.hook = Some(self.hook);
-        boot.nic = network.then(|| site.wiring.nic());
+        boot.nic = job.network.then(|| match (self.link, job.role) {
+            (Link::Tap, _) => site.wiring.nic(),
+            (Link::Bridge | Link::Guests, Role::Client) => Port::Client.nic(),
+            (Link::Bridge | Link::Guests, Role::Server) => Port::Server.nic(),
+        });
         let mut command = site.wiring.host().command();
-        pinning::pin(&mut command, site.pinning.guest_side);
+        pinning::pin(&mut command, site.cpu(job.role));
         command.arg(vmlinux).args(boot.arguments());
         Ok(command)
     }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, bail};
 
-use super::{Better, Case, Metric, Server, words};
+use super::{Case, Metric, Values, all, words};
+use crate::bench::observe::Observed;
 
-const COST: [Metric; 1] = [Metric { name: "call", unit: "ns", better: Better::Lower }];
 /// The program's time budget: medians settle long before a network test's seconds are over.
 const MILLISECONDS: u32 = 500;
 
@@ -22,16 +22,12 @@ impl Case for Getpid {
         "getpid"
     }
 
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "getpid"
     }
 
-    fn metrics(&self) -> &'static [Metric] {
-        &COST
-    }
-
-    fn server(&self) -> Option<Server> {
-        None
+    fn metrics(&self) -> Vec<Metric> {
+        vec![Metric::cost("call", "ns")]
     }
 
     fn client(&self, _server_address: &str, _seconds: u32) -> Vec<String> {
@@ -42,11 +38,11 @@ impl Case for Getpid {
         Duration::from_millis(MILLISECONDS.into())
     }
 
-    fn parse(&self, output: &str) -> Result<Vec<f64>> {
-        let line = output.lines().find(|line| line.starts_with("getpid ")).context("getpid printed no result")?;
+    fn values(&self, seen: &Observed) -> Values {
+        let line = seen.output.lines().find(|line| line.starts_with("getpid ")).context("getpid printed no result")?;
         let value = line.split_ascii_whitespace().find_map(|word| word.strip_prefix("ns="));
         match value.and_then(|text| text.parse::<f64>().ok()) {
-            Some(ns) if ns.is_finite() && ns > 0.0 => Ok(vec![ns]),
+            Some(ns) if ns.is_finite() && ns > 0.0 => all(vec![ns]),
             _ => bail!("getpid printed a line without a usable ns=: '{line}'"),
         }
     }
@@ -60,10 +56,11 @@ mod tests {
     fn the_line_of_the_program_parses() {
         let case = case("getpid").unwrap();
         let line = "getpid ns=92.41 min=87.03 max=110.39 batches=269 calls=20000\r\n";
-        assert_eq!(case.parse(line).unwrap(), [92.41]);
+        let values = case.values(&Observed::of_output(line)).unwrap();
+        assert_eq!(values[0].as_ref().unwrap(), &92.41);
         for bad in ["", "getpid: the system call returned -38\n", "getpid ns=\n", "getpid ns=0.00\n", "getpid ns=nan\n"]
         {
-            assert!(case.parse(bad).is_err(), "{bad}");
+            assert!(case.values(&Observed::of_output(bad)).is_err(), "{bad}");
         }
     }
 }

@@ -1,38 +1,53 @@
-//! iperf3: one or four TCP streams each way, a UDP flood each way; the receiver's view counts.
+//! iperf3: one or four TCP streams each way, `sendfile`, UDP floods each way; the receiver's view counts.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::{Better, Case, Metric, Server, words};
+use super::{Case, Metric, Server, Values, all, words};
+use crate::bench::observe::Observed;
 
 const PORT: u16 = 5201;
 /// Seconds at the start of each test that do not count (`-O`).
 const WARM_UP: u32 = 1;
-/// Payload of a UDP datagram that fills an Ethernet frame with a VLAN tag to spare.
-const DATAGRAM: &str = "1470";
 
-const TCP: [Metric; 1] = [Metric { name: "throughput", unit: "Gbit/s", better: Better::Higher }];
-const UDP: [Metric; 2] = [
-    Metric { name: "goodput", unit: "Gbit/s", better: Better::Higher },
-    Metric { name: "sent", unit: "Gbit/s", better: Better::Higher },
+/// What a case sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Traffic {
+    Tcp,
+    /// Datagrams of this many bytes, as fast as they go.
+    Flood(u32),
+}
+
+/// Name, traffic and the arguments that make the case. A datagram of 1470 bytes fills an ethernet frame with a VLAN
+/// tag to spare.
+const CASES: [Iperf3; 11] = [
+    tcp("tcp", &[]),
+    tcp("tcp-reverse", &["-R"]),
+    tcp("tcp-4", &["-P", "4"]),
+    tcp("tcp-4-reverse", &["-P", "4", "-R"]),
+    tcp("tcp-zerocopy", &["-Z"]),
+    tcp("tcp-zerocopy-reverse", &["-Z", "-R"]),
+    flood("udp-64", 64, &[]),
+    flood("udp-64-reverse", 64, &["-R"]),
+    flood("udp-1470", 1470, &[]),
+    flood("udp-1470-reverse", 1470, &["-R"]),
+    flood("udp-1470-4", 1470, &["-P", "4"]),
 ];
 
-/// Name, protocol and the arguments that make the case.
-const CASES: [Iperf3; 6] = [
-    Iperf3 { name: "tcp", udp: false, arguments: &[] },
-    Iperf3 { name: "tcp-reverse", udp: false, arguments: &["-R"] },
-    Iperf3 { name: "tcp-4", udp: false, arguments: &["-P", "4"] },
-    Iperf3 { name: "tcp-4-reverse", udp: false, arguments: &["-P", "4", "-R"] },
-    Iperf3 { name: "udp", udp: true, arguments: &["-u", "-b", "0", "-l", DATAGRAM] },
-    Iperf3 { name: "udp-reverse", udp: true, arguments: &["-u", "-b", "0", "-l", DATAGRAM, "-R"] },
-];
+const fn tcp(name: &'static str, arguments: &'static [&'static str]) -> Iperf3 {
+    Iperf3 { name, traffic: Traffic::Tcp, arguments }
+}
+
+const fn flood(name: &'static str, bytes: u32, arguments: &'static [&'static str]) -> Iperf3 {
+    Iperf3 { name, traffic: Traffic::Flood(bytes), arguments }
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Iperf3 {
     name: &'static str,
-    udp: bool,
+    traffic: Traffic,
     arguments: &'static [&'static str],
 }
 
@@ -45,21 +60,28 @@ impl Case for Iperf3 {
         "iperf3"
     }
 
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.name
     }
 
-    fn metrics(&self) -> &'static [Metric] {
-        if self.udp { &UDP } else { &TCP }
+    fn metrics(&self) -> Vec<Metric> {
+        match self.traffic {
+            Traffic::Tcp => vec![Metric::rate("throughput", "Gbit/s")],
+            Traffic::Flood(_) => vec![Metric::rate("received", "kpacket/s"), Metric::rate("sent", "kpacket/s")],
+        }
     }
 
     fn server(&self) -> Option<Server> {
-        Some(Server { argv: words(&["/usr/bin/iperf3", "-s", "-4", "-p", &PORT.to_string()]), port: PORT })
+        let argv = words(&["/usr/bin/iperf3", "-s", "-4", "-p", &PORT.to_string(), "--forceflush"]);
+        Some(Server { argv, port: PORT, greeting: "Server listening" })
     }
 
     fn client(&self, server_address: &str, seconds: u32) -> Vec<String> {
         let mut argv = words(&["/usr/bin/iperf3", "-c", server_address, "-p", &PORT.to_string(), "-J"]);
         argv.extend(words(&["-t", &seconds.to_string(), "-O", &WARM_UP.to_string()]));
+        if let Traffic::Flood(bytes) = self.traffic {
+            argv.extend(words(&["-u", "-b", "0", "-l", &bytes.to_string()]));
+        }
         argv.extend(words(self.arguments));
         argv
     }
@@ -68,19 +90,31 @@ impl Case for Iperf3 {
         Duration::from_secs(u64::from(seconds + WARM_UP))
     }
 
-    fn parse(&self, output: &str) -> Result<Vec<f64>> {
-        let end = parse_end(output)?;
+    fn values(&self, seen: &Observed) -> Values {
+        let end = parse(&seen.output)?.end;
         let received = end.sum_received.context("the test has no `end.sum_received`")?;
-        let rate = |sum: &Sum| sum.bits_per_second / 1e9;
         if received.bytes <= 0.0 {
             bail!("the receiver got nothing");
         }
-        if !self.udp {
-            return Ok(vec![rate(&received)]);
+        match self.traffic {
+            Traffic::Tcp => all(vec![received.bits_per_second / 1e9]),
+            // The packet and loss counters of 3.12 mix in the warm-up; the byte counts do not.
+            Traffic::Flood(bytes) => {
+                let sent = end.sum_sent.context("the test has no `end.sum_sent`")?;
+                let packets = |sum: &Sum| sum.bits_per_second / 8.0 / f64::from(bytes) / 1e3;
+                all(vec![packets(&received), packets(&sent)])
+            }
         }
-        // The packet and loss counters of 3.12 mix in the warm-up; the byte counts do not.
-        let sent = end.sum_sent.context("the test has no `end.sum_sent`")?;
-        Ok(vec![rate(&received), rate(&sent)])
+    }
+
+    fn course(&self, output: &str) -> Vec<f64> {
+        // The client's intervals are what it sent, which for a flood is not what arrived.
+        if self.traffic != Traffic::Tcp {
+            return Vec::new();
+        }
+        let intervals = parse(output).map(|document| document.intervals).unwrap_or_default();
+        let counted = intervals.iter().filter(|interval| !interval.sum.omitted && interval.sum.seconds > 0.5);
+        counted.map(|interval| interval.sum.bits_per_second / 1e9).collect()
     }
 }
 
@@ -90,7 +124,22 @@ struct Document {
     #[serde(default)]
     error: Option<String>,
     #[serde(default)]
+    intervals: Vec<Interval>,
+    #[serde(default)]
     end: End,
+}
+
+#[derive(Debug, Deserialize)]
+struct Interval {
+    sum: IntervalSum,
+}
+
+#[derive(Debug, Deserialize)]
+struct IntervalSum {
+    seconds: f64,
+    bits_per_second: f64,
+    #[serde(default)]
+    omitted: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -105,16 +154,16 @@ struct Sum {
     bits_per_second: f64,
 }
 
-fn parse_end(output: &str) -> Result<End> {
+fn parse(output: &str) -> Result<Document> {
     // Warnings, which go to stderr natively, share the console with the document in a guest.
     let document = match (output.find('{'), output.rfind('}')) {
         (Some(start), Some(end)) if start < end => &output[start..=end],
         _ => bail!("iperf3 printed no JSON document"),
     };
     let document: Document = serde_json::from_str(document).context("iperf3's JSON does not parse")?;
-    match document.error {
+    match &document.error {
         Some(error) => bail!("iperf3 says: {error}"),
-        None => Ok(document.end),
+        None => Ok(document),
     }
 }
 
@@ -123,7 +172,11 @@ mod tests {
     use super::*;
 
     /// Cut from `iperf3 -c 10.78.0.1 -J -t 1 -O 1`, version 3.12.
-    const TCP_OUTPUT: &str = r#"{"start": {"version": "iperf 3.12"}, "intervals": [], "end": {
+    const TCP_OUTPUT: &str = r#"{"start": {"version": "iperf 3.12"}, "intervals": [
+        {"sum": {"start": 0, "end": 1.0, "seconds": 1.0, "bytes": 1, "bits_per_second": 9e9, "omitted": true}},
+        {"sum": {"start": 0, "end": 1.0, "seconds": 1.0, "bytes": 1, "bits_per_second": 14e9, "omitted": false}},
+        {"sum": {"start": 1.0, "end": 1.0, "seconds": 0.0005, "bytes": 1, "bits_per_second": 1e9, "omitted": false}}
+        ], "end": {
         "sum_sent": {"start": 0, "end": 1.000565, "seconds": 1.000565, "bytes": 1821900800,
             "bits_per_second": 14566976058.526934, "retransmits": 0, "sender": true},
         "sum_received": {"start": 0, "end": 1.009096, "seconds": 1.009096, "bytes": 1822425088,
@@ -137,38 +190,47 @@ mod tests {
             "bits_per_second": 927637076.810849, "lost_packets": 223198, "packets": 190884, "sender": false}}}
         "#;
 
-    fn parse(name: &str, output: &str) -> Result<Vec<f64>> {
-        case(name).unwrap().parse(output)
+    fn values(name: &str, output: &str) -> Result<Vec<f64>> {
+        case(name).unwrap().values(&Observed::of_output(output))?.into_iter().collect()
     }
 
     #[test]
     fn the_receivers_rate_counts() {
-        let values = parse("tcp", TCP_OUTPUT).unwrap();
+        let values = values("tcp", TCP_OUTPUT).unwrap();
         assert!((values[0] - 14.447_981_86).abs() < 1e-6, "{values:?}");
     }
 
     #[test]
-    fn udp_yields_goodput_and_what_was_sent() {
-        let values = parse("udp", UDP_OUTPUT).unwrap();
-        assert!((values[0] - 0.927_637).abs() < 1e-6 && (values[1] - 2.244_936).abs() < 1e-6, "{values:?}");
-        assert_eq!(values.len(), case("udp").unwrap().metrics().len());
+    fn floods_are_counted_in_packets_on_both_sides() {
+        // 116354910 and 280608300 bytes of 1470-byte datagrams.
+        let values = values("udp-1470", UDP_OUTPUT).unwrap();
+        assert!((values[0] - 78.8807).abs() < 1e-3 && (values[1] - 190.8958).abs() < 1e-3, "{values:?}");
+        assert_eq!(values.len(), case("udp-1470").unwrap().metrics().len());
+    }
+
+    #[test]
+    fn the_course_leaves_out_warm_up_and_crumbs() {
+        assert_eq!(case("tcp").unwrap().course(TCP_OUTPUT), [14.0]);
+        assert!(case("tcp").unwrap().course("nothing").is_empty());
+        assert!(case("udp-64").unwrap().course(TCP_OUTPUT).is_empty());
     }
 
     #[test]
     fn failures_are_told() {
         let refused =
             r#"{"start": {}, "intervals": [], "end": {}, "error": "unable to connect to server: Connection refused"}"#;
-        assert!(parse("tcp", refused).unwrap_err().to_string().contains("Connection refused"));
-        assert!(parse("tcp", "").is_err());
-        assert!(parse("tcp", "} {").is_err());
-        assert!(parse("tcp", r#"{"end": {"sum_received": {"bytes": 0, "bits_per_second": 0}}}"#).is_err());
-        assert!(parse("tcp", &TCP_OUTPUT[..TCP_OUTPUT.len() - 2]).is_err(), "a cut-off document");
+        assert!(values("tcp", refused).unwrap_err().to_string().contains("Connection refused"));
+        assert!(values("tcp", "").is_err());
+        assert!(values("tcp", "} {").is_err());
+        assert!(values("tcp", r#"{"end": {"sum_received": {"bytes": 0, "bits_per_second": 0}}}"#).is_err());
+        assert!(values("tcp", &TCP_OUTPUT[..TCP_OUTPUT.len() - 2]).is_err(), "a cut-off document");
     }
 
     #[test]
-    fn the_command_line_has_time_and_warm_up() {
-        let argv = case("tcp-4-reverse").unwrap().client("10.77.0.1", 5).join(" ");
-        assert_eq!(argv, "/usr/bin/iperf3 -c 10.77.0.1 -p 5201 -J -t 5 -O 1 -P 4 -R");
+    fn the_command_line_has_time_warm_up_and_datagrams() {
+        let line = |name: &str| case(name).unwrap().client("10.77.0.1", 5).join(" ");
+        assert_eq!(line("tcp-4-reverse"), "/usr/bin/iperf3 -c 10.77.0.1 -p 5201 -J -t 5 -O 1 -P 4 -R");
+        assert_eq!(line("udp-64"), "/usr/bin/iperf3 -c 10.77.0.1 -p 5201 -J -t 5 -O 1 -u -b 0 -l 64");
         assert!(case("nonsense").is_none());
     }
 }

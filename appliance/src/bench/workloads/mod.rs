@@ -1,15 +1,22 @@
-//! The tools that measure: how each is called, and what its output says.
+//! What is measured: how each tool is called, and what its output says.
 
+pub mod boot;
+pub mod command;
 pub mod getpid;
 pub mod iperf3;
+pub mod lmbench;
+pub mod memory;
 pub mod netperf;
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+
+use super::observe::{Observed, Watch};
 
 /// Which way a metric improves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,14 +29,26 @@ pub enum Better {
 }
 
 /// One number that a case yields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metric {
     /// Its name in reports.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its unit in reports.
     pub unit: &'static str,
     /// Which way it improves.
     pub better: Better,
+}
+
+impl Metric {
+    /// A rate: more is better.
+    pub const fn rate(name: &'static str, unit: &'static str) -> Self {
+        Self { name: Cow::Borrowed(name), unit, better: Better::Higher }
+    }
+
+    /// A cost: less is better.
+    pub const fn cost(name: &'static str, unit: &'static str) -> Self {
+        Self { name: Cow::Borrowed(name), unit, better: Better::Lower }
+    }
 }
 
 /// The server that a case needs.
@@ -39,7 +58,12 @@ pub struct Server {
     pub argv: Vec<String>,
     /// TCP port that it listens on when it is ready.
     pub port: u16,
+    /// What it prints when it is about to listen: a guest's sockets cannot be seen from outside.
+    pub greeting: &'static str,
 }
+
+/// The value of each metric, or why it has none. The outer error is one that concerns all of them.
+pub type Values = Result<Vec<Result<f64>>>;
 
 /// One way to run one tool.
 pub trait Case: Debug {
@@ -47,39 +71,68 @@ pub trait Case: Debug {
     fn workload(&self) -> &'static str;
 
     /// The case's name within the workload.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
-    /// What it measures, in the order of [`Case::parse`]'s values.
-    fn metrics(&self) -> &'static [Metric];
+    /// What it measures, in the order of [`Case::values`].
+    fn metrics(&self) -> Vec<Metric>;
 
-    /// The server on the host's side; without one the case needs no network.
-    fn server(&self) -> Option<Server>;
+    /// The server on the other side of the link.
+    fn server(&self) -> Option<Server> {
+        None
+    }
+
+    /// What is looked at while the client runs.
+    fn watch(&self) -> Watch {
+        Watch::Output
+    }
+
+    /// True when the client is to be the guest's first program, with nothing set up around it.
+    fn is_init(&self) -> bool {
+        false
+    }
 
     /// The client's command line for `seconds` of measuring.
     fn client(&self, server_address: &str, seconds: u32) -> Vec<String>;
 
-    /// How long the client takes, warm-up included.
+    /// How long the client takes, warm-up included and start excluded; many systems take longer.
     fn duration(&self, seconds: u32) -> Duration;
 
-    /// One value per metric out of the client's standard output. In a guest this is the console, which carries the
-    /// tool's warnings too.
-    fn parse(&self, output: &str) -> Result<Vec<f64>>;
+    /// How long a client of that duration may take in the slowest system before it is killed.
+    fn limit(&self, seconds: u32) -> Duration {
+        self.duration(seconds)
+    }
+
+    /// One value per metric. The output is standard output; in a guest this is the console, which carries the tool's
+    /// warnings too.
+    fn values(&self, seen: &Observed) -> Values;
+
+    /// Throughput second by second in the first metric's unit, for those tools that tell.
+    fn course(&self, _output: &str) -> Vec<f64> {
+        Vec::new()
+    }
 }
 
 /// The tools by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Workload {
-    /// TCP and UDP throughput.
+    /// TCP and UDP throughput
     Iperf3,
-    /// Throughput and transactions.
+    /// Throughput by send size, transactions and their latency
     Netperf,
-    /// Cost of the cheapest system call.
+    /// Cost of the cheapest system call
     Getpid,
+    /// Cost of system calls, processes, signals and pipes
+    Lmbench,
+    /// From the start of a system to its first program
+    Boot,
+    /// Memory that the host gives to a system
+    Memory,
 }
 
 impl Workload {
     /// Every workload.
-    pub const ALL: [Workload; 3] = [Workload::Iperf3, Workload::Netperf, Workload::Getpid];
+    pub const ALL: [Workload; 6] =
+        [Workload::Iperf3, Workload::Netperf, Workload::Getpid, Workload::Lmbench, Workload::Boot, Workload::Memory];
 
     /// The name in options, presets and reports.
     pub fn name(self) -> &'static str {
@@ -87,6 +140,9 @@ impl Workload {
             Workload::Iperf3 => "iperf3",
             Workload::Netperf => "netperf",
             Workload::Getpid => "getpid",
+            Workload::Lmbench => "lmbench",
+            Workload::Boot => "boot",
+            Workload::Memory => "memory",
         }
     }
 
@@ -96,10 +152,18 @@ impl Workload {
             Workload::Iperf3 => iperf3::case(name),
             Workload::Netperf => netperf::case(name),
             Workload::Getpid => getpid::case(name),
+            Workload::Lmbench => lmbench::case(name),
+            Workload::Boot => boot::case(name),
+            Workload::Memory => memory::case(name),
         }
     }
 }
 
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// All metrics have values.
+fn all(values: Vec<f64>) -> Values {
+    Ok(values.into_iter().map(Ok).collect())
 }

@@ -3,7 +3,8 @@
 //! User and inode of internet sockets are not shown: the stack knows neither programs nor files.
 
 use super::word;
-use crate::net::datagram::{DatagramProtocol, DatagramSocket};
+use crate::net::datagram::DatagramSocket;
+use crate::net::datagram_ports::DatagramProtocol;
 use crate::net::network::network;
 use crate::net::socket::Inner;
 use crate::net::tcp::TcpInfo;

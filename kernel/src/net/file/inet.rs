@@ -25,6 +25,7 @@ use core::net::SocketAddr;
 const IPPROTO_ICMP: i32 = 1;
 const IPPROTO_TCP: i32 = 6;
 const IPPROTO_UDP: i32 = 17;
+const IPPROTO_UDPLITE: i32 = 136;
 const IPPROTO_RAW: i32 = 255;
 
 /// Ports below this one belong to the superuser (`ip_unprivileged_port_start`).
@@ -52,6 +53,7 @@ impl InetSocket {
         let (kind, protocol) = match (kind, protocol) {
             (1, 0 | IPPROTO_TCP) => (SocketKind::Tcp, IPPROTO_TCP),
             (2, 0 | IPPROTO_UDP) => (SocketKind::Udp, IPPROTO_UDP),
+            (2, IPPROTO_UDPLITE) => (SocketKind::UdpLite, IPPROTO_UDPLITE),
             (2, IPPROTO_ICMP) if family == Family::Inet => (SocketKind::Ping, IPPROTO_ICMP),
             (3, 0) => return Err(Errno::EPROTONOSUPPORT.because("a raw socket needs a protocol")),
             (3, _) if family == Family::Inet6 => {
@@ -179,7 +181,10 @@ impl InetSocket {
     /// Where sendto(2) sends to: nowhere else on a stream, and on a datagram socket not to another family.
     fn destination(&self, to: Option<&RawAddress>) -> Result<Option<SocketAddr>> {
         let Some(raw) = to else { return Ok(None) };
-        if self.kind == SocketKind::Udp && self.family == Family::Inet && raw.bytes().len() >= 16 {
+        if matches!(self.kind, SocketKind::Udp | SocketKind::UdpLite)
+            && self.family == Family::Inet
+            && raw.bytes().len() >= 16
+        {
             // As Linux: AF_UNSPEC is AF_INET here.
             if raw.family()? == AF_UNSPEC {
                 return raw.with_family(AF_INET).inet(self.family).map(Some);
@@ -197,7 +202,7 @@ impl SocketOps for InetSocket {
         let domain = if self.family == Family::Inet { AF_INET } else { AF_INET6 };
         let kind = match self.kind {
             SocketKind::Tcp => SocketType::Stream,
-            SocketKind::Udp | SocketKind::Ping => SocketType::Datagram,
+            SocketKind::Udp | SocketKind::UdpLite | SocketKind::Ping => SocketType::Datagram,
             SocketKind::Raw(_) => SocketType::Raw,
         };
         (domain, kind, self.protocol)
@@ -223,7 +228,8 @@ impl SocketOps for InetSocket {
         };
         let address = address.inet(self.family)?;
         let port = address.port();
-        let privileged = matches!(self.kind, SocketKind::Tcp | SocketKind::Udp) && port < FIRST_UNPRIVILEGED_PORT;
+        let has_ports = matches!(self.kind, SocketKind::Tcp | SocketKind::Udp | SocketKind::UdpLite);
+        let privileged = has_ports && port < FIRST_UNPRIVILEGED_PORT;
         if privileged && port != 0 && !t.credentials().capable(Capability::NetBindService) {
             return Err(Errno::EACCES.because("a port below 1024 needs CAP_NET_BIND_SERVICE"));
         }

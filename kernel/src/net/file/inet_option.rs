@@ -11,7 +11,7 @@ use crate::error::{Errno, Result};
 use crate::net::network::network;
 use crate::net::tcp::engine::Congestion;
 use crate::net::tcp::{self, congestion_name};
-use crate::net::{DatagramInfo, Family, IfIndex, PacketChoices, SocketKind, SocketOptions};
+use crate::net::{DatagramInfo, Family, IfIndex, PacketChoices, SocketKind, SocketOptions, UDP_HEADER};
 use crate::task::{Capability, Thread};
 use crate::time::Duration;
 use alloc::vec;
@@ -22,9 +22,13 @@ use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 const SOL_IP: i32 = 0;
 const SOL_TCP: i32 = 6;
 const SOL_IPV6: i32 = 41;
+const SOL_UDPLITE: i32 = 136;
 const SOL_RAW: i32 = 255;
 /// `ICMP_FILTER` of SOL_RAW (linux/icmp.h).
 const ICMP_FILTER: u32 = 1;
+/// Options of SOL_UDPLITE (udplite(7)).
+const UDPLITE_SEND_CSCOV: u32 = 10;
+const UDPLITE_RECV_CSCOV: u32 = 11;
 /// Bytes of a congestion control's name with its NUL (`TCP_CA_NAME_MAX`).
 const CONGESTION_NAME_LEN: usize = 16;
 /// Ancillary data of unix(7).
@@ -67,6 +71,7 @@ fn check_level(socket: &InetSocket, level: i32) -> Result<()> {
         SOL_TCP => socket.kind == SocketKind::Tcp,
         SOL_IPV6 => socket.family == Family::Inet6,
         SOL_RAW => matches!(socket.kind, SocketKind::Raw(_)),
+        SOL_UDPLITE => socket.kind == SocketKind::UdpLite,
         _ => false,
     };
     if fits { Ok(()) } else { Err(unknown_option(level)) }
@@ -88,7 +93,21 @@ pub(super) fn set(socket: &InetSocket, t: &Thread, level: i32, name: i32, value:
             let mask = value.int()? as u32;
             change(socket, |o| o.icmp_filter = mask)
         }
+        SOL_UDPLITE => set_coverage(socket, name, value.int()?),
         _ => Err(unknown_option(level)),
+    }
+}
+
+/// Bytes that a UDP-Lite checksum covers: none is meant as all, and less than the header as the header (udplite(7)).
+fn set_coverage(socket: &InetSocket, name: u32, value: i32) -> Result<()> {
+    let coverage = match value {
+        0 => 0,
+        v => v.clamp(UDP_HEADER as i32, u16::MAX.into()) as u16,
+    };
+    match name {
+        UDPLITE_SEND_CSCOV => change(socket, |o| o.send_coverage = coverage),
+        UDPLITE_RECV_CSCOV => change(socket, |o| o.receive_coverage = coverage),
+        _ => Err(unknown_option(SOL_UDPLITE)),
     }
 }
 
@@ -289,6 +308,8 @@ pub(super) fn get(socket: &InetSocket, level: i32, name: i32) -> Result<Vec<u8>>
             _ => Err(unknown_option(level)),
         },
         SOL_RAW if name == ICMP_FILTER => Ok(options.icmp_filter.to_ne_bytes().to_vec()),
+        SOL_UDPLITE if name == UDPLITE_SEND_CSCOV => Ok(int_bytes(options.send_coverage.into())),
+        SOL_UDPLITE if name == UDPLITE_RECV_CSCOV => Ok(int_bytes(options.receive_coverage.into())),
         _ => Err(unknown_option(level)),
     }
 }

@@ -85,7 +85,7 @@ pub(super) fn describe(i: &Interface, message: Message) -> Message {
         .attribute(IFLA_LINKMODE, &[0])
         .number(IFLA_MTU, i.mtu)
         .number(IFLA_MIN_MTU, 68)
-        .number(IFLA_MAX_MTU, 65536)
+        .number(IFLA_MAX_MTU, i.max_mtu)
         .number(IFLA_GROUP, 0)
         .number(IFLA_PROMISCUITY, 0)
         .number(IFLA_NUM_TX_QUEUES, 1)

@@ -276,7 +276,11 @@ impl SocketOps for NetlinkSocket {
         let mut bytes = vec![0; len];
         src.take(&mut bytes)?;
         let mut rest = &bytes[..];
-        while let Some((request, next)) = Request::split(rest) {
+        // A datagram of many small requests may ask for any amount: what goes beyond is not looked at, as where Linux's
+        // receive buffer is full.
+        while let Some((request, next)) = Request::split(rest)
+            && self.inbox.state.lock().bytes <= REQUEST_LIMIT
+        {
             self.answer(t, port, &request);
             rest = next;
         }

@@ -4,7 +4,7 @@
 use super::engine::{TcpEngine, TcpState};
 use super::flow::{Flow, FlowOwner};
 use super::info::TcpInfo;
-use super::{FlowId, Listener, MAX_BACKLOG, MAX_ORPHANS, TcpSocket, TcpSocketState};
+use super::{FlowId, Listener, MAX_BACKLOG, MAX_ORPHANS, TcpSocket, TcpSocketState, may_take};
 use crate::net::addr::FourTuple;
 use crate::net::error::NetError;
 use crate::net::event::Readiness;
@@ -124,8 +124,9 @@ impl NetStack {
         if path.is_group() {
             return Err(NetError::NetUnreachable);
         }
-        let local = self.connection_address(id, bound, path.source, remote)?;
+        let local = self.connection_address(id, bound, path.source, remote, now)?;
         let tuple = FourTuple { local, remote };
+        self.tcp.forget_time_wait(tuple);
         let config = self.engine_config(tuple, &path, &options, now);
         let engine = self.tcp.pool.connect(&config, now);
         let owner = FlowOwner::Socket(id);
@@ -183,21 +184,19 @@ impl NetStack {
         bound: Option<SocketAddrV4>,
         source: Ipv4Addr,
         remote: SocketAddrV4,
+        now: Instant,
     ) -> Result<SocketAddrV4, NetError> {
-        let table = &self.tcp.table;
         if let Some(bound) = bound {
             let ip = if bound.ip().is_unspecified() { source } else { *bound.ip() };
             let local = SocketAddrV4::new(ip, bound.port());
-            if table.contains_key(&FourTuple { local, remote }) {
+            if !may_take(&self.tcp.table, FourTuple { local, remote }, now) {
                 return Err(NetError::AddrNotAvailable);
             }
             self.tcp.ports.narrow(bound.port(), id, ip);
             return Ok(local);
         }
-        let is_free = |port| {
-            let local = SocketAddrV4::new(source, port);
-            !table.contains_key(&FourTuple { local, remote })
-        };
+        let table = &self.tcp.table;
+        let is_free = |port| may_take(table, FourTuple { local: SocketAddrV4::new(source, port), remote }, now);
         let binding = binding_for(id, source, self.sockets.get(id).ok_or(NetError::BadSocket)?);
         let port = self.tcp.ports.bind_for_connection(binding, &mut self.ip.rng, is_free)?;
         Ok(SocketAddrV4::new(source, port))

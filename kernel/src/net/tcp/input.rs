@@ -4,7 +4,7 @@ use super::engine::{Congestion, EngineConfig, TcpEngine, TcpState};
 use super::flow::{Flow, FlowOwner, Screened};
 use super::segment::{self, ControlSegment, TcpFlags, TcpSegment};
 use super::time_wait::{TIME_WAIT, TimeWaitVerdict};
-use super::{DEFAULT_BUFFER, Entry, FlowId, MAX_BUFFER, MAX_HANDSHAKES, MIN_BUFFER, TcpSocketState};
+use super::{Entry, FlowId, MAX_BUFFER, MAX_HANDSHAKES, MIN_BUFFER, TcpSocketState};
 use crate::net::addr::FourTuple;
 use crate::net::error::NetError;
 use crate::net::interface::{IfIndex, QueuedFrame};
@@ -288,7 +288,8 @@ impl NetStack {
             Some(mss) => path.mtu.min(usize::from(mss.saturating_add(HEADERS))),
             None => path.mtu,
         };
-        let buffer = |set: Option<usize>| set.unwrap_or(DEFAULT_BUFFER).clamp(MIN_BUFFER, MAX_BUFFER);
+        let default = self.tcp.default_buffer();
+        let buffer = |set: Option<usize>| set.unwrap_or(default).clamp(MIN_BUFFER, MAX_BUFFER);
         let default_congestion = if path.is_local() { Congestion::None } else { Congestion::Reno };
         EngineConfig {
             tuple,

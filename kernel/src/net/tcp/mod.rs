@@ -21,7 +21,7 @@ mod time_wait;
 
 pub use info::{TcpInfo, congestion_name};
 
-use super::addr::FourTuple;
+use super::addr::{FourTuple, stays_inside};
 use super::error::NetError;
 use super::port::{PortTable, Sharing};
 use super::random::{Rng, Secret};
@@ -29,6 +29,7 @@ use super::slab::{Key, Slab};
 use crate::time::Instant;
 use alloc::collections::VecDeque;
 use core::net::SocketAddrV4;
+use core::time::Duration;
 use flow::{Flow, FlowQueue};
 use hashbrown::HashMap;
 use smoltcp_engine::EnginePool;
@@ -40,12 +41,17 @@ pub(crate) type FlowId = Key<Flow>;
 /// Send and receive buffer of a connection in bytes where the program sets none. At 40 Gbit/s and the 100 µs that two
 /// wake-ups take, 500 KB are in flight; more than a core's level-2 cache holds would only make the copies slower.
 pub const DEFAULT_BUFFER: usize = 512 * 1024;
+/// What that becomes where there are many connections (`tcp_mem` on Linux): from so many flows on, so many bytes. Buffers
+/// are the kernel's memory, which `mem=` does not bound.
+const CROWDED: [(usize, usize); 2] = [(512, 32 * 1024), (64, 128 * 1024)];
 /// Largest buffer a program can ask for (`tcp_rmem`, `tcp_wmem`).
 pub const MAX_BUFFER: usize = 8 * 1024 * 1024;
 /// Smallest.
 pub const MIN_BUFFER: usize = 4096;
 /// Largest listen backlog (`somaxconn`).
 pub const MAX_BACKLOG: usize = 4096;
+/// How long a tuple of loopback stays in TIME-WAIT at least before it is taken again.
+const TIME_WAIT_REUSE: Duration = Duration::from_secs(1);
 /// Handshakes under way at one listener; further SYNs are dropped, the peer repeats them.
 const MAX_HANDSHAKES: usize = 256;
 /// Connections whose socket is closed; beyond, a close resets (`tcp_max_orphans`).
@@ -96,6 +102,17 @@ enum Entry {
     TimeWait(TimeWait),
 }
 
+/// Whether a new connection of ours may have a tuple: it is free, or has stayed in TIME-WAIT for a while and both ends are
+/// in this machine, where no old segment is under way (`tcp_tw_reuse` = 2 on Linux).
+fn may_take(table: &HashMap<FourTuple, Entry>, tuple: FourTuple, now: Instant) -> bool {
+    let inside = stays_inside(*tuple.local.ip()) && stays_inside(*tuple.remote.ip());
+    match table.get(&tuple) {
+        None => true,
+        Some(Entry::TimeWait(tw)) => inside && now + (time_wait::TIME_WAIT - TIME_WAIT_REUSE) >= tw.expires,
+        Some(Entry::Flow(_)) => false,
+    }
+}
+
 /// All of TCP's tables.
 pub(crate) struct TcpLayer {
     pub(crate) flows: Slab<Flow>,
@@ -127,6 +144,12 @@ impl TcpLayer {
     fn initial_sequence(&self, tuple: FourTuple, now: Instant) -> u32 {
         let clock = (now.0 / 4000) as u32;
         clock.wrapping_add(self.sequence_secret.hash(&tuple.to_bytes()) as u32)
+    }
+
+    /// The size of a new connection's buffers where the program sets none, in bytes.
+    fn default_buffer(&self) -> usize {
+        let flows = self.flows.len();
+        CROWDED.iter().find(|(from, _)| flows >= *from).map_or(DEFAULT_BUFFER, |(_, bytes)| *bytes)
     }
 
     /// Puts a flow on the dirty list.

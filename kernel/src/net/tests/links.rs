@@ -131,6 +131,14 @@ fn a_link_that_goes_down_and_up_keeps_its_address_and_route() {
 }
 
 #[test]
+fn the_mtu_is_what_the_device_carries_at_most() {
+    let mut p = Pair::plain();
+    for (mtu, outcome) in [(67, Err(NetError::Invalid)), (68, Ok(())), (1501, Err(NetError::Invalid)), (1500, Ok(()))] {
+        assert_eq!(p.stacks[A].set_interface_mtu(ETH, mtu), outcome, "{mtu}");
+    }
+}
+
+#[test]
 fn frames_for_others_and_martians_are_dropped() {
     let mut p = Pair::plain();
     let server = p.socket(B, SocketKind::Udp);

@@ -365,6 +365,52 @@ fn ports_run_out_and_come_back() {
 }
 
 #[test]
+fn ports_of_loopback_in_time_wait_are_taken_again_when_the_others_are_used_up() {
+    let mut p = Pair::plain();
+    p.stacks[A].set_port_range(40000, 40003).unwrap();
+    let to: SocketAddr = "127.0.0.1:80".parse().unwrap();
+    let listener = p.listen(A, 80, 10);
+    let round = |p: &mut Pair| {
+        let client = p.connect(A, to);
+        p.run(SECOND / 100);
+        let (server, _) = p.stacks[A].accept(listener).unwrap();
+        // The client ends it, and keeps the tuple.
+        close(p, A, client);
+        p.run(SECOND / 100);
+        close(p, A, server);
+        p.run(SECOND / 100);
+    };
+    for _ in 0..4 {
+        round(&mut p);
+    }
+    let early = p.socket(A, SocketKind::Tcp);
+    let now = p.now;
+    assert_eq!(p.stacks[A].connect(early, Some(to), now), Err(NetError::AddrNotAvailable));
+    p.run(SECOND);
+    for _ in 0..4 {
+        round(&mut p);
+    }
+}
+
+#[test]
+fn many_connections_have_smaller_buffers() {
+    let mut p = Pair::plain();
+    p.listen(B, 80, 4096);
+    let size = |p: &Pair, id| p.stacks[A].tcp_buffers(id).unwrap().0;
+    let first = p.connect(A, addr(B, 80));
+    let mut sizes: Vec<usize> = (0..600)
+        .map(|_| {
+            let id = p.connect(A, addr(B, 80));
+            size(&p, id)
+        })
+        .collect();
+    assert!(sizes.is_sorted_by(|a, b| a >= b));
+    sizes.dedup();
+    assert_eq!(sizes, [512 << 10, 128 << 10, 32 << 10]);
+    assert_eq!(size(&p, first), 512 << 10, "what is there stays");
+}
+
+#[test]
 fn addresses_that_cannot_be_reached_say_so_at_once() {
     let mut p = Pair::plain();
     let id = p.socket(A, SocketKind::Tcp);

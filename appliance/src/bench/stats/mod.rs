@@ -1,4 +1,7 @@
-//! Medians, and ratios to native with a bootstrap interval.
+//! Medians, intervals, and whether two samples differ.
+
+pub mod mann_whitney;
+pub mod verdict;
 
 /// Resamples behind an interval.
 const RESAMPLES: usize = 2000;
@@ -35,10 +38,25 @@ pub fn bootstrap_interval(values: &[f64]) -> Option<(f64, f64)> {
     Some((at(0.025), at(0.975)))
 }
 
+/// The share of a standard normal distribution beyond `z` standard deviations on one side, by Abramowitz and Stegun's
+/// formula 26.2.17 (error below 7.5e-8).
+fn normal_tail(z: f64) -> f64 {
+    let t = 1.0 / (1.0 + 0.231_641_9 * z.abs());
+    let density = (-z * z / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    let sum = [1.330_274_429, -1.821_255_978, 1.781_477_937, -0.356_563_782, 0.319_381_530];
+    let tail = density * sum.iter().fold(0.0, |sum, factor| (sum + factor) * t);
+    if z >= 0.0 { tail } else { 1.0 - tail }
+}
+
 /// SplitMix64 (Steele, Lea, Flood 2014): small, and good enough to draw indices.
 struct SplitMix64(u64);
 
 impl SplitMix64 {
+    #[cfg(test)]
+    fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -71,6 +89,13 @@ mod tests {
         let mut random = SplitMix64(1_234_567);
         assert_eq!([random.next(), random.next()], [6_457_827_717_110_365_317, 3_203_168_211_198_807_973]);
         assert!((0..1000).all(|_| random.below(3) < 3));
+    }
+
+    #[test]
+    fn tails_of_the_normal_distribution() {
+        for (z, tail) in [(0.0, 0.5), (1.0, 0.158_655_3), (1.959_964, 0.025), (3.0, 0.001_349_9), (-1.0, 0.841_344_7)] {
+            assert!((normal_tail(z) - tail).abs() < 1e-6, "{z}: {}", normal_tail(z));
+        }
     }
 
     #[test]
