@@ -162,6 +162,7 @@ fn qemu_talks_through_our_switch() {
     let guest = guest(GUEST, &sockets.link("a", ""), "nc -l -p 5000 | sha256sum");
 
     let mut command = program(&root, "usr/bin/qemu-system-x86_64");
+    command.env("QEMU_MODULE_DIR", root.dir.join(LIBRARIES).join("qemu"));
     for folder in ["usr/share/qemu", "usr/share/seabios"] {
         command.arg("-L").arg(root.dir.join(folder));
     }
@@ -187,6 +188,12 @@ fn qemu_talks_through_our_switch() {
     assert_eq!(received.split_whitespace().next(), sent, "{console}");
 }
 
+/// A program that executes itself anew, through /proc/self/exe, cannot be started by another loader: it gets its own root.
+const IN_ROOT: &str = "root=$1 sockets=$2 files=$3; shift 3; cd \"$root\" && mkdir -p proc tmp dev && \
+                       mount -t proc proc proc && mount -t tmpfs tmpfs tmp && mkdir tmp/sockets tmp/files && \
+                       mount --bind \"$sockets\" tmp/sockets && mount --bind \"$files\" tmp/files && \
+                       mount --rbind /dev dev && exec chroot . \"$@\"";
+
 #[test]
 fn user_mode_linux_talks_to_a_guest() {
     let (root, sockets) = (root("uml"), Sockets::new());
@@ -194,24 +201,23 @@ fn user_mode_linux_talks_to_a_guest() {
     let names = ["net/core/failover", "drivers/net/net_failover", "drivers/net/virtio_net"];
     let paths = names.map(|name| modules.join(format!("kernel/{name}.ko")));
     // iperf3 and its libraries come from the guests' root directory.
-    let script = format!(
-        "$bb mount -t hostfs none /mnt -o {}\n$bb mount -t tmpfs tmpfs /mnt/tmp\n\
-         for way in '' -R; do\n\
-             until $bb chroot /mnt /usr/bin/iperf3 -c 10.66.0.1 -t 2 $way; do $bb sleep 0.2; done\n\
-         done\necho UML is done",
-        netbench().dir.display()
-    );
-    InitRam::new().finish(&sockets.path("initrd"), &paths, &script);
+    let script = "$bb mount -t hostfs none /mnt -o /tmp/files\n$bb mount -t tmpfs tmpfs /mnt/tmp\n\
+                  for way in '' -R; do\n\
+                      until $bb chroot /mnt /usr/bin/iperf3 -c 10.66.0.1 -t 2 $way; do $bb sleep 0.2; done\n\
+                  done\necho UML is done";
+    InitRam::new().finish(&sockets.path("initrd"), &paths, script);
     let guest = guest(GUEST, &sockets.link("a", ",,server,backend"), "iperf3 -s");
     wait_for(&sockets.path("a"));
 
-    let mut command = program(&root, "usr/bin/linux.uml");
-    command.args(["mem=256M", "con=null", "con0=null,fd:1"]);
-    command.arg(format!("virtio_uml.device={}:1", sockets.path("a").display()));
-    command.arg(format!("initrd={}", sockets.path("initrd").display()));
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", IN_ROOT, "sh"]);
+    command.arg(&root.dir).arg(sockets.path("")).arg(netbench().dir);
+    command.args(["/usr/bin/linux.uml", "mem=256M", "con=null", "con0=null,fd:1", "initrd=/tmp/sockets/initrd"]);
+    command.arg("virtio_uml.device=/tmp/sockets/a:1");
     // Its memory file, whose descriptor is what the back-end maps.
-    command.env("TMPDIR", sockets.path(""));
-    let console = Running::start("uml", command).finish(LIMIT).stdout;
-    assert!(console.contains("UML is done"), "{console}\n{}", guest.said());
+    command.env("TMPDIR", "/tmp");
+    let ended = Running::start("uml", command).finish(LIMIT);
+    let console = ended.stdout;
+    assert!(console.contains("UML is done"), "{console}\n{}\n{}", ended.stderr, guest.said());
     assert_eq!(console.matches("receiver").count(), 2, "{console}");
 }
