@@ -31,18 +31,18 @@ pub(crate) struct Segment {
 pub(crate) enum RingError {
     /// `used.idx` went farther than there are buffers in flight.
     #[error("the peer moved its used index past what was made available")]
-    UsedIndex,
+    Index,
     /// A used entry names a descriptor that heads no chain in flight.
     #[error("the peer returned descriptor {0}, which it does not have")]
-    UsedId(u32),
+    Id(u32),
     /// A used entry's length is larger than its buffer.
     #[error("the peer wrote {0} bytes to a buffer that has not so many")]
-    UsedLength(u32),
+    Length(u32),
 }
 
 impl From<IndexOverrun> for RingError {
     fn from(_: IndexOverrun) -> RingError {
-        RingError::UsedIndex
+        RingError::Index
     }
 }
 
@@ -232,7 +232,7 @@ impl DriverRing {
     /// Buffers that wait to be taken back.
     ///
     /// # Errors
-    /// [`RingError::UsedIndex`].
+    /// [`RingError::Index`].
     pub(crate) fn waiting(&self, region: &SharedRegion) -> Result<u16, RingError> {
         Ok(self.indices.waiting(&Words { layout: &self.layout, region }, self.in_flight)?)
     }
@@ -240,14 +240,14 @@ impl DriverRing {
     /// Takes one buffer back; only when [`DriverRing::waiting`] has said that one waits.
     ///
     /// # Errors
-    /// [`RingError::UsedId`], [`RingError::UsedLength`].
+    /// [`RingError::Id`], [`RingError::Length`].
     pub(crate) fn take(&mut self, region: &SharedRegion) -> Result<Used, RingError> {
         let entry = self.layout.used_entry(self.indices.next_taken());
         let (id, len) = (region.load_u32(entry), region.load_u32(entry + 4));
-        let chain = self.chains.get_mut(id as usize).ok_or(RingError::UsedId(id))?;
+        let chain = self.chains.get_mut(id as usize).ok_or(RingError::Id(id))?;
         let Chain { token, descriptors, writable } = core::mem::replace(chain, NO_CHAIN);
         if descriptors == 0 {
-            return Err(RingError::UsedId(id));
+            return Err(RingError::Id(id));
         }
         self.indices.took_entry();
         self.in_flight -= 1;
@@ -259,7 +259,7 @@ impl DriverRing {
         // Devices differ in what they report for buffers that they only read.
         match self.direction {
             Direction::ToDevice => Ok(Used { token, len: 0 }),
-            Direction::FromDevice if len > writable => Err(RingError::UsedLength(len)),
+            Direction::FromDevice if len > writable => Err(RingError::Length(len)),
             Direction::FromDevice => Ok(Used { token, len }),
         }
     }

@@ -187,29 +187,29 @@ fn lies_are_found_out() {
     };
     let (bench, head) = published();
     bench.forge(0, head, 0, 2);
-    assert_eq!(bench.ring.waiting(&bench.region), Err(RingError::UsedIndex), "two used of one");
+    assert_eq!(bench.ring.waiting(&bench.region), Err(RingError::Index), "two used of one");
     bench.forge(0, head, 0, 0xffff);
-    assert_eq!(bench.ring.waiting(&bench.region), Err(RingError::UsedIndex), "backwards");
+    assert_eq!(bench.ring.waiting(&bench.region), Err(RingError::Index), "backwards");
     for id in [4, 0xffff, u32::MAX] {
         let (mut bench, _) = published();
         bench.forge(0, id, 0, 1);
-        assert_eq!(bench.ring.take(&bench.region), Err(RingError::UsedId(id)));
+        assert_eq!(bench.ring.take(&bench.region), Err(RingError::Id(id)));
     }
     // The second descriptor of the chain, and one that is free.
     let (mut bench, head) = published();
     let others = (0..4).filter(|&id| id != head);
     for id in others {
         bench.forge(0, id, 0, 1);
-        assert_eq!(bench.ring.take(&bench.region), Err(RingError::UsedId(id)));
+        assert_eq!(bench.ring.take(&bench.region), Err(RingError::Id(id)));
     }
     let (mut bench, head) = published();
     bench.forge(0, head, 129, 1);
-    assert_eq!(bench.ring.take(&bench.region), Err(RingError::UsedLength(129)));
+    assert_eq!(bench.ring.take(&bench.region), Err(RingError::Length(129)));
     let (mut bench, head) = published();
     bench.forge(0, head, 128, 1);
     assert_eq!(bench.ring.take(&bench.region), Ok(Used { token: 5, len: 128 }));
     bench.forge(1, head, 0, 2);
-    assert_eq!(bench.ring.waiting(&bench.region), Err(RingError::UsedIndex), "the same twice");
+    assert_eq!(bench.ring.waiting(&bench.region), Err(RingError::Index), "the same twice");
 }
 
 /// Whatever a device writes to the tables that it can write, buffers are neither lost nor doubled nor is there a panic.

@@ -185,10 +185,10 @@ impl Link {
     }
 
     /// Puts one frame into the first receive ring; `parts[0]` is where the header goes.
-    fn put<'a>(
+    fn put(
         &mut self,
         meta: &FrameMeta,
-        parts: &mut [&'a [u8]],
+        parts: &mut [&[u8]],
         len: usize,
         stats: &mut DeviceStats,
     ) -> Result<Sent, Violation> {
