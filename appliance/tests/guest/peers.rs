@@ -110,7 +110,8 @@ impl InitRam {
     /// Adds the modules, and an init that loads them in order, sets `eth0` up and runs `script`.
     fn finish(mut self, path: &Path, modules: &[PathBuf], script: &str) {
         let mut init = String::from(
-            "#!/bin/busybox sh\nbb=/bin/busybox\n$bb mount -t proc proc /proc\n$bb mount -t sysfs sysfs /sys\n",
+            "#!/bin/busybox sh\nbb=/bin/busybox\n$bb mount -t proc proc /proc\n$bb mount -t sysfs sysfs /sys\n\
+             $bb mount -t devtmpfs dev /dev\n",
         );
         for module in modules {
             let name = format!("lib/{}", module.file_name().unwrap().to_str().unwrap());
@@ -202,6 +203,7 @@ fn user_mode_linux_talks_to_a_guest() {
     let paths = names.map(|name| modules.join(format!("kernel/{name}.ko")));
     // iperf3 and its libraries come from the guests' root directory.
     let script = "$bb mount -t hostfs none /mnt -o /tmp/files\n$bb mount -t tmpfs tmpfs /mnt/tmp\n\
+                  $bb mount -t devtmpfs dev /mnt/dev\n\
                   for way in '' -R; do\n\
                       until $bb chroot /mnt /usr/bin/iperf3 -c 10.66.0.1 -t 2 $way; do $bb sleep 0.2; done\n\
                   done\necho UML is done";
