@@ -11,6 +11,9 @@ use vm_memory::{Bytes, FileOffset, GuestAddress, GuestMemoryMmap};
 const BASE: u64 = 1 << 32;
 const BUFFERS: usize = 0x8000;
 
+/// What the device sees of a piece: offset, length, and whether it is to be written.
+type Buffer = (u64, u32, bool);
+
 /// A driver's ring and a device of rust-vmm's on the same memory, mapped twice.
 struct Bench {
     region: SharedRegion,
@@ -43,7 +46,7 @@ impl Bench {
     }
 
     /// The device takes one chain: its head, and address, length and direction of each buffer.
-    fn take(&mut self) -> Option<(u16, Vec<(u64, u32, bool)>)> {
+    fn take(&mut self) -> Option<(u16, Vec<Buffer>)> {
         let chain = self.queue.pop_descriptor_chain(&self.memory)?;
         let head = chain.head_index();
         Some((head, chain.map(|d| (d.addr().0 - BASE, d.len(), d.is_write_only())).collect()))
