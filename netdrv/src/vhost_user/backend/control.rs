@@ -144,15 +144,20 @@ fn refuse(why: &str) -> Error {
     Error::ReqHandlerError(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
-/// Only an eventfd: reading or writing anything else could make us wait.
-fn check_eventfd(file: &File) -> Result<()> {
+/// Whether a descriptor is one of these kinds, as /proc names them, and makes it non-blocking: reading or writing anything
+/// else could make us wait.
+fn check_kind(file: &File, kinds: &[&str]) -> Result<()> {
     let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file));
     let name = std::fs::read_link(link).map_err(Error::ReqHandlerError)?;
-    if name.to_str() != Some("anon_inode:[eventfd]") {
-        return Err(refuse("a descriptor that should be an eventfd is none"));
+    if !kinds.iter().any(|kind| name.to_str().is_some_and(|name| name.starts_with(kind))) {
+        return Err(refuse("a descriptor for notifications is neither an eventfd nor a pipe"));
     }
     rustix::io::ioctl_fionbio(file, true).map_err(|e| Error::ReqHandlerError(e.into()))
 }
+
+const EVENTFD: &str = "anon_inode:[eventfd]";
+/// What User-Mode Linux is called by.
+const PIPE: &str = "pipe:[";
 
 impl VhostUserBackendReqHandlerMut for Handler {
     fn set_owner(&mut self) -> Result<()> {
@@ -246,7 +251,7 @@ impl VhostUserBackendReqHandlerMut for Handler {
 
     fn set_vring_kick(&mut self, index: u8, fd: Option<File>) -> Result<()> {
         if let Some(fd) = &fd {
-            check_eventfd(fd)?;
+            check_kind(fd, &[EVENTFD])?;
             self.shared.watch_kick(fd)?;
         }
         self.with_ring(index.into(), |ring| {
@@ -257,7 +262,7 @@ impl VhostUserBackendReqHandlerMut for Handler {
     }
 
     fn set_vring_call(&mut self, index: u8, fd: Option<File>) -> Result<()> {
-        fd.as_ref().map_or(Ok(()), check_eventfd)?;
+        fd.as_ref().map_or(Ok(()), |fd| check_kind(fd, &[EVENTFD, PIPE]))?;
         let mut link = self.shared.lock_patiently();
         link.rings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?.call = fd;
         Ok(())
