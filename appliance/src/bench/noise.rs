@@ -1,7 +1,7 @@
 //! What else went on at the host while a run lasted: load, stolen time, CPU time of strangers, the clock.
 
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -49,9 +49,9 @@ impl Before {
         Self { at: Instant::now(), times: CpuTimes::read() }
     }
 
-    /// Compares with now; `own` seconds of the CPU time are the run's.
-    pub fn until_now(&self, own: f64) -> Surroundings {
-        self.compare(&CpuTimes::read(), self.at.elapsed().as_secs_f64(), own)
+    /// Compares with now; `own` of the CPU time is the run's, and up to `unsure` more may be.
+    pub fn until_now(&self, own: Duration, unsure: Duration) -> Surroundings {
+        self.compare(&CpuTimes::read(), self.at.elapsed().as_secs_f64(), (own + unsure).as_secs_f64())
     }
 
     fn compare(&self, after: &CpuTimes, seconds: f64, own: f64) -> Surroundings {

@@ -19,7 +19,7 @@ use crate::process_tree;
 /// Between two samples of memory.
 pub(super) const MEMORY_PERIOD: Duration = Duration::from_millis(50);
 /// Between two looks at the CPU time of processes.
-const CPU_PERIOD: Duration = Duration::from_millis(200);
+pub(super) const CPU_PERIOD: Duration = Duration::from_millis(200);
 /// What a client prints when the thing that is waited for has happened.
 pub const MARK: &str = "flatland-mark";
 

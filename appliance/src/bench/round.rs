@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::noise::{Before, Surroundings};
-use super::observe::{CpuWatch, MemoryWatch, Observed, Reader, Watch};
+use super::observe::{CPU_PERIOD, CpuWatch, MemoryWatch, Observed, Reader, Watch};
 use super::pinning::Pinning;
 use super::raw_files::RawFiles;
 use super::serve;
@@ -173,7 +173,8 @@ fn measure(
     let server_after = server.as_ref().and_then(Process::cpu_time);
     outcome.host_side = server_after.zip(server_before).map(|(after, before)| after.saturating_sub(before));
     let own = client_cpu + outcome.host_side.unwrap_or_default();
-    outcome.around = before.until_now(own.as_secs_f64());
+    let unsure = if system.loses_cpu_time() { CPU_PERIOD } else { Duration::ZERO };
+    outcome.around = before.until_now(own, unsure);
     drop(server);
 
     let seen = Observed {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::comparison::Comparison;
 use super::markdown::{describe, figure};
 use super::plot::{self, Bar, Line, Marks, Scale};
-use super::{BASE, Report, Series, method};
+use super::{BASE, Report, Series, method, overview};
 use crate::bench::stats;
 use crate::bench::stats::verdict::Verdict;
 use crate::bench::workloads::Better;
@@ -43,6 +43,7 @@ pub fn document(report: &Report) -> Result<String> {
     if let Some(comparison) = &report.baseline {
         page += &changes(comparison);
     }
+    page += &glance(report);
     page += &legend(report);
     page += &bar_plots(report)?;
     page += &curves(report)?;
@@ -120,6 +121,30 @@ fn changes(comparison: &Comparison) -> String {
         _ = writeln!(text, "<li>{} rows have too few rounds to tell.</li>", comparison.unknown());
     }
     text + "</ul>\n"
+}
+
+/// A line per workload: how many times as good as native each system is.
+fn glance(report: &Report) -> String {
+    let summaries = overview::summaries(report);
+    let Some(first) = summaries.first() else { return String::new() };
+    let heads: String = first.figures.iter().map(|(name, _)| format!("<th>{}</th>", escape(name))).collect();
+    let mut text = format!(
+        "<h2>At a glance</h2>\n<div class=\"wide\"><table class=\"glance\">\n<thead><tr><th>times as good as native</th>\
+         {heads}</tr></thead>\n<tbody>\n"
+    );
+    for summary in &summaries {
+        let rows = if summary.rows == 1 { "1 row".into() } else { format!("{} rows", summary.rows) };
+        _ = write!(text, "<tr><th>{} <small>{rows}</small></th>", escape(&summary.workload));
+        for (_, value) in &summary.figures {
+            text += &value.map_or("<td>–</td>".into(), |value| {
+                let class = if value >= 1.0 { "better" } else { "worse" };
+                format!("<td class=\"{class}\">{}</td>", figure(value))
+            });
+        }
+        text += "</tr>\n";
+    }
+    text += "</tbody>\n</table></div>\n<p class=\"faint\">Geometric means over a workload's rows, of the rate over native's ";
+    text + "or of native's cost over the cost: above 1 is better than native in every line.</p>\n"
 }
 
 /// The colour of a system is that of its place in the report.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 
 use super::comparison::{Change, Comparison};
-use super::{Report, RoundState, Series, method};
+use super::{Report, RoundState, Series, method, overview};
 use crate::bench::stats::verdict::Verdict;
 use crate::bench::workloads::Better;
 
@@ -43,7 +43,9 @@ pub fn document(report: &Report) -> String {
     text += "\nEach cell: median [min–max], and ×ratio to native (median over the rounds, 95 % interval). Higher is ";
     text +=
         "better where a row says ↑, lower where it says ↓; ≈: no difference from native beyond noise and 5 %; ?: too ";
-    text += "few rounds to tell.\n\n## CPU seconds per run\n\n";
+    text += "few rounds to tell.\n\n";
+    text += &glance(report);
+    text += "## CPU seconds per run\n\n";
     text += &cpu_table(report);
     text += "\n## Surroundings\n\n";
     text += &surroundings(report);
@@ -61,6 +63,20 @@ pub fn document(report: &Report) -> String {
         text += &format!("- {name} is {version}\n");
     }
     text
+}
+
+/// A line per workload: how many times as good as native each system is.
+fn glance(report: &Report) -> String {
+    let summaries = overview::summaries(report);
+    let Some(first) = summaries.first() else { return String::new() };
+    let mut table = new_table();
+    let names = first.figures.iter().map(|(name, _)| name.clone());
+    table.set_header(std::iter::once("times as good as native".to_owned()).chain(names));
+    for summary in &summaries {
+        let figures = summary.figures.iter().map(|(_, value)| value.map_or("–".into(), figure));
+        table.add_row(std::iter::once(format!("{} ({} rows)", summary.workload, summary.rows)).chain(figures));
+    }
+    format!("## At a glance\n\n{table}\n\nGeometric means over a workload's rows: above 1 is better than native.\n\n")
 }
 
 fn surroundings(report: &Report) -> String {

@@ -9,6 +9,7 @@ pub mod json;
 pub mod machine;
 pub mod markdown;
 mod method;
+mod overview;
 mod plot;
 mod series;
 pub mod timestamp;

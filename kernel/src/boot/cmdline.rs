@@ -58,6 +58,8 @@ pub struct Options {
     pub mem: usize,
     pub root: Root,
     pub writable: bool,
+    /// A host directory that programs may mount.
+    pub hostfs: Option<String>,
     pub init: Option<String>,
     pub init_args: Vec<String>,
     pub init_env: Vec<String>,
@@ -108,6 +110,7 @@ A Linux machine in one host process.
 
   rootfstype=hostfs rootflags=DIR  a host directory is the root file system
   rw | ro                          whether the root may be written (default: ro)
+  hostfs=DIR                       programs may mount DIR and what is below it (mount -t hostfs none PLACE -o SUBDIRECTORY)
   init=PATH                        the first program (default: /sbin/init, /etc/init, /bin/init, /bin/sh)
   mem=SIZE                         guest memory, with k, m or g (default: 512m, least: 16m)
   ncpus=N                          virtual processors (only 1 so far)
@@ -207,6 +210,7 @@ pub fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Command, Option
         mem: MEM_DEFAULT,
         root: Root::Hostfs(String::new()),
         writable: false,
+        hostfs: None,
         init: None,
         init_args: Vec::new(),
         init_env: Vec::new(),
@@ -281,6 +285,12 @@ fn option(word: &str, o: &mut Options, draft: &mut Draft) -> Result<(), OptionEr
                 return Err(OptionError::new("init=", value, "not an absolute path", "init=/path/to/program"));
             }
             o.init = Some(value.to_owned());
+        }
+        "hostfs" => {
+            if !value.starts_with('/') {
+                return Err(OptionError::new("hostfs=", value, "not an absolute path", "hostfs=/host/directory"));
+            }
+            o.hostfs = Some(value.to_owned());
         }
         "root" => draft.root = Some(value.to_owned()),
         "rootfstype" => draft.rootfstype = Some(value.to_owned()),

@@ -13,7 +13,7 @@ mod panic;
 
 use crate::arch;
 use crate::error::{Errno, Error};
-use crate::fs::hostfs::HostFs;
+use crate::fs::hostfs::{self, HostFs};
 use crate::fs::mount::MountFlags;
 use crate::sched::{self, IdlePolicy};
 use crate::{host, klog, mm, net, time, trace, tty, utsname};
@@ -139,6 +139,10 @@ fn mount_root(o: &Options) -> Result<(), BootError> {
         let hint = if e.errno() == Errno::ENOENT { "; make one with: appliance rootfs build" } else { "" };
         BootError::new(format!("rootflags={dir}: cannot use this directory as the root: {e}{hint}"))
     })?;
+    if let Some(shared) = &o.hostfs {
+        hostfs::share(shared)
+            .map_err(|e| BootError::new(format!("hostfs={shared}: cannot share this directory: {e}")))?;
+    }
     let mut flags = MountFlags::empty();
     flags.set(MountFlags::RDONLY, !o.writable);
     crate::fs::boot::mount_initial(fs, "/dev/root", flags, o.mem as u64)?;

@@ -54,14 +54,6 @@ impl Family {
         }
     }
 
-    /// Ourselves.
-    pub fn loopback(self) -> Ipv4Addr {
-        match self {
-            Family::Inet => Ipv4Addr::LOCALHOST,
-            Family::Inet6 => LOOPBACK6,
-        }
-    }
-
     /// How an address of the stack's looks to a program that uses a socket of this family.
     pub fn show(self, addr: SocketAddrV4) -> SocketAddr {
         match self {

@@ -19,6 +19,7 @@ use super::stack::NetStack;
 use super::udp::{UDP_HEADER, write_udp, write_udp_lite};
 use crate::time::Instant;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use netdrv::{Checksum, FrameMeta, Offloads};
 
@@ -39,6 +40,8 @@ pub(super) struct DatagramSocket {
     /// Whether `bind` chose the port, or we did.
     port_bound: bool,
     pub(super) peer: Option<SocketAddrV4>,
+    /// Multicast groups that it has joined, and on which interfaces.
+    pub(super) groups: Vec<(Ipv4Addr, IfIndex)>,
     queue: VecDeque<Datagram>,
     queued: usize,
     /// Bytes sent that have not left.
@@ -101,6 +104,7 @@ impl DatagramSocket {
             addr_bound: false,
             port_bound: false,
             peer: None,
+            groups: Vec::new(),
             queue: VecDeque::new(),
             queued: 0,
             sending: 0,
@@ -196,7 +200,7 @@ impl NetStack {
 
     /// Sets the peer of a datagram socket, or forgets it (`AF_UNSPEC`).
     pub(super) fn datagram_connect(&mut self, id: SocketId, peer: Option<SocketAddrV4>) -> Result<(), NetError> {
-        let Some(mut peer) = peer else {
+        let Some(peer) = peer else {
             let datagram = self.datagram_mut(id)?;
             datagram.peer = None;
             if !datagram.addr_bound {
@@ -207,9 +211,6 @@ impl NetStack {
             }
             return Ok(());
         };
-        if peer.ip().is_unspecified() {
-            peer.set_ip(self.sockets.get(id).ok_or(NetError::BadSocket)?.family.loopback());
-        }
         let path = self.datagram_path(id, *peer.ip(), &PacketChoices::default())?;
         self.autobind(id)?;
         let datagram = self.datagram_mut(id)?;
@@ -248,7 +249,8 @@ impl NetStack {
         if path.is_group() && !dst.is_multicast() && !socket.options.broadcast {
             return Err(NetError::AccessDenied);
         }
-        Ok(path)
+        let echo = path.echo && (!dst.is_multicast() || socket.options.multicast_loop);
+        Ok(Path { echo, ..path })
     }
 
     /// Sends a datagram of `len` bytes (`sendto(2)`); `fill` writes them and returns how many it wrote. Without
@@ -290,10 +292,6 @@ impl NetStack {
         let dst = match dst {
             Some(addr) => socket.peer_address(addr)?,
             None => datagram.peer.ok_or(NetError::DestinationRequired)?,
-        };
-        let dst = match dst.ip().is_unspecified() {
-            true => SocketAddrV4::new(socket.family.loopback(), dst.port()),
-            false => dst,
         };
         let protocol = datagram.protocol;
         let udp = protocol.is_udp();
@@ -475,6 +473,9 @@ impl NetStack {
             }
             for waiting in datagram.queue {
                 self.ip.pool.put(waiting.buf);
+            }
+            for (group, index) in datagram.groups {
+                self.ip.leave(index, group, self.now);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::addr::{LOOPBACK6, Prefix};
 use super::buffer::PacketBuf;
+use super::multicast::Group;
 use super::socket::SocketId;
 use super::tcp::FlowId;
 use alloc::collections::VecDeque;
@@ -102,6 +103,8 @@ pub struct Interface {
     pub up: bool,
     /// Its addresses, primary ones first.
     pub addresses: Vec<InterfaceAddr>,
+    /// Multicast groups that somebody here has joined on it.
+    pub groups: Vec<Group>,
     /// Its counters.
     pub stats: InterfaceStats,
     pub(super) txq: VecDeque<QueuedFrame>,
@@ -124,6 +127,7 @@ impl Interface {
             offloads: link.offloads,
             up: false,
             addresses: Vec::new(),
+            groups: Vec::new(),
             stats: InterfaceStats::default(),
             txq: VecDeque::new(),
             waiting: VecDeque::new(),

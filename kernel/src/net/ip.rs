@@ -59,6 +59,8 @@ pub struct Path {
     pub mtu: usize,
     /// What the device does by itself.
     pub offloads: Offloads,
+    /// Whether packets to a group come back to us as well: everyone on the link, or a group that somebody here joined.
+    pub echo: bool,
     /// Valid while [`IpLayer::generation`] is this.
     pub generation: u64,
 }
@@ -288,7 +290,8 @@ impl IpLayer {
             true => NextHop::Group(MacAddr::BROADCAST),
             false => NextHop::Neighbor(hop),
         };
-        Ok(self.path_on(interface, next_hop, own))
+        let echo = next_hop == NextHop::Group(MacAddr::BROADCAST);
+        Ok(Path { echo, ..self.path_on(interface, next_hop, own) })
     }
 
     fn local_path(&self, dst: Ipv4Addr, source: Option<Ipv4Addr>) -> Result<Path, NetError> {
@@ -310,17 +313,20 @@ impl IpLayer {
         let interface = chosen.ok_or(NetError::NetUnreachable)?;
         let own = source.or(interface.source_for(dst)).ok_or(NetError::AddrNotAvailable)?;
         let mac = if dst.is_multicast() { multicast_mac(dst) } else { MacAddr::BROADCAST };
-        Ok(self.path_on(interface, NextHop::Group(mac), own))
+        let echo = !dst.is_multicast() || interface.has_group(dst);
+        Ok(Path { echo, ..self.path_on(interface, NextHop::Group(mac), own) })
     }
 
-    fn path_on(&self, interface: &Interface, next_hop: NextHop, source: Ipv4Addr) -> Path {
+    /// A path out of an interface.
+    pub(super) fn path_on(&self, interface: &Interface, next_hop: NextHop, source: Ipv4Addr) -> Path {
         // On loopback nobody looks at checksums, and nothing is ever cut.
         let (next_hop, offloads) = match interface.kind {
             LinkKind::Loopback => (NextHop::Local, Offloads::TX_CSUM),
             LinkKind::Ethernet => (next_hop, interface.offloads),
         };
         let mtu = (interface.mtu as usize).min(MAX_PACKET);
-        Path { interface: interface.index, next_hop, source, mtu, offloads, generation: self.generation }
+        let (index, generation) = (interface.index, self.generation);
+        Path { interface: index, next_hop, source, mtu, offloads, echo: false, generation }
     }
 
     /// An identification for a packet that may be fragmented: each destination has a sequence of its own.
@@ -345,10 +351,7 @@ impl IpLayer {
         match path.next_hop {
             NextHop::Local => self.loopback.push_back(frame),
             NextHop::Group(mac) => {
-                if let Some(interface) = self.interface(path.interface)
-                    && interface.is_broadcast(destination(&frame.buf))
-                {
-                    // Everyone on the link includes us.
+                if path.echo {
                     let copy = self.pool.copy(frame.buf.bytes());
                     let meta = FrameMeta { checksum: Checksum::Valid, gso: None };
                     self.loopback.push_back(QueuedFrame { meta, buf: copy, charge: None });
@@ -529,7 +532,7 @@ impl IpLayer {
         }
     }
 
-    /// Runs the timers of neighbours and reassembly.
+    /// Runs the timers of neighbours, groups and reassembly.
     pub(super) fn run_timers(&mut self, now: Instant) {
         let (mut solicits, mut failed) = (Vec::new(), Vec::new());
         self.neighbors.expire(now, &mut solicits, &mut failed);
@@ -540,6 +543,7 @@ impl IpLayer {
             self.report_to_ourselves(icmp::unreachable::HOST, frame.buf.bytes());
             self.discard(frame);
         }
+        self.report_groups(now);
         let mut expired = Vec::new();
         self.reassembly.expire(now, &mut self.pool, &mut expired);
         for Expired { start } in expired {
@@ -551,7 +555,8 @@ impl IpLayer {
 
     /// The next time [`IpLayer::run_timers`] has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        [self.neighbors.next_deadline(), self.reassembly.next_deadline()].into_iter().flatten().min()
+        let groups = self.next_report();
+        [self.neighbors.next_deadline(), self.reassembly.next_deadline(), groups].into_iter().flatten().min()
     }
 
     /// Sends an ICMP error about a received packet to its source, within the rate limit.
@@ -617,9 +622,4 @@ impl QueuedFrame {
         }
         meta
     }
-}
-
-fn destination(packet: &PacketBuf) -> Ipv4Addr {
-    let octets = packet.bytes().get(16..20).and_then(|b| b.first_chunk::<4>());
-    octets.map_or(Ipv4Addr::UNSPECIFIED, |b| Ipv4Addr::from_octets(*b))
 }

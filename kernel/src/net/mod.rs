@@ -30,7 +30,7 @@
 //! Work per packet does not grow with the number of flows: one hash look-up, a dirty list, a heap with lazy deletion.
 //! In the steady state nothing is allocated or cleared per packet. Bounded: accept queues and handshakes, neighbours
 //! and their queues, fragments, transmit queues, datagram queues, TIME-WAIT tuples, orphans, ICMP errors per second.
-//! Not there: forwarding, IPv6 beyond v4-mapped addresses, urgent data, IP options, multicast membership.
+//! Not there: forwarding, IPv6 beyond `::1` and v4-mapped addresses, urgent data, IP options.
 //!
 //! ## In the kernel
 //!
@@ -56,6 +56,7 @@ mod interface;
 mod ip;
 mod ipv4;
 mod link;
+mod multicast;
 mod neighbor;
 pub mod netlink;
 pub mod network;

@@ -106,11 +106,12 @@ impl NetStack {
         if !on_loopback && self.ip.is_own(src) {
             return false;
         }
-        // A copy of our own broadcast comes through loopback with an address of another link.
-        let group = dst.is_multicast()
-            || interface.is_broadcast(dst)
-            || (on_loopback && self.ip.interfaces.iter().any(|i| i.is_broadcast(dst)));
-        if group {
+        // A copy of our own packet to a group comes through loopback with an address of another link.
+        let all = self.ip.interfaces.iter();
+        if dst.is_multicast() {
+            return interface.has_group(dst) || (on_loopback && all.clone().any(|i| i.has_group(dst)));
+        }
+        if interface.is_broadcast(dst) || (on_loopback && all.clone().any(|i| i.is_broadcast(dst))) {
             return true;
         }
         // To one of us, but in a link-layer broadcast: somebody is confused (RFC 1122, section 3.3.6).
@@ -129,6 +130,7 @@ impl NetStack {
             protocol::TCP => {}
             protocol::UDP | protocol::UDP_LITE => self.udp_input(header, packet, index, trusted, now),
             protocol::ICMP => self.icmp_input(header, packet, index, now),
+            protocol::IGMP => self.ip.igmp_input(index, &packet[header.header_len..], now),
             _ if raw => {}
             _ => {
                 self.ip.stats.ip_in_unknown_protos += 1;

@@ -7,7 +7,7 @@ use super::interface::IfIndex;
 use super::slab::Key;
 use super::tcp::TcpSocket;
 use super::tcp::engine::Congestion;
-use core::net::{SocketAddr, SocketAddrV4};
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use core::time::Duration;
 
 /// Names a socket; stale once it is closed.
@@ -57,6 +57,10 @@ pub struct SocketOptions {
     pub multicast_ttl: u8,
     /// `IP_MULTICAST_IF`.
     pub multicast_interface: Option<IfIndex>,
+    /// `IP_MULTICAST_LOOP`: groups that somebody here has joined get what is sent to them from here.
+    pub multicast_loop: bool,
+    /// `IP_MULTICAST_ALL`: it hears groups that others here have joined.
+    pub multicast_all: bool,
     /// `IP_MTU_DISCOVER` is `IP_PMTUDISC_DO`: datagrams are never fragmented.
     pub dont_fragment: bool,
     /// `IPV6_V6ONLY`.
@@ -105,6 +109,8 @@ impl Default for SocketOptions {
             tos: 0,
             multicast_ttl: 1,
             multicast_interface: None,
+            multicast_loop: true,
+            multicast_all: true,
             dont_fragment: false,
             v6_only: false,
             nodelay: false,
@@ -176,8 +182,18 @@ impl Socket {
 
     /// What the stack works with for a peer's address (see [`Family::to_v4`]); with `IPV6_V6ONLY`, IPv4 is out of reach.
     pub(super) fn peer_address(&self, peer: SocketAddr) -> Result<SocketAddrV4, NetError> {
-        let addr = self.family.to_v4(peer)?;
-        let ipv6 = addr.ip().is_unspecified() || *addr.ip() == LOOPBACK6;
+        let addr = match peer {
+            // To "any address" means to ourselves, as on BSD and Linux, in the address's own family.
+            SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+                SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::LOCALHOST, v6.port(), 0, 0))
+            }
+            _ => peer,
+        };
+        let mut addr = self.family.to_v4(addr)?;
+        if addr.ip().is_unspecified() {
+            addr.set_ip(Ipv4Addr::LOCALHOST);
+        }
+        let ipv6 = *addr.ip() == LOOPBACK6;
         match self.family == Family::Inet6 && self.options.v6_only && !ipv6 {
             true => Err(NetError::NetUnreachable),
             false => Ok(addr),

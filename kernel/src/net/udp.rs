@@ -99,7 +99,9 @@ impl NetStack {
         bindings.iter().filter(move |b| b.hears(to)).filter_map(move |b| {
             let socket = self.sockets.get(b.socket)?;
             let device = socket.options.bound_device.is_none_or(|d| d == interface);
-            let score = socket.datagram().ok()?.score(from, to).filter(|_| device)?;
+            let datagram = socket.datagram().ok()?;
+            let member = !to.is_multicast() || socket.options.multicast_all || datagram.is_member(to);
+            let score = datagram.score(from, to).filter(|_| device && member)?;
             Some((b.socket, score))
         })
     }

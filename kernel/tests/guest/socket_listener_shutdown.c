@@ -29,7 +29,7 @@ int main(void)
 	CASE("a waiting accept ends");
 	RET(pthread_create(&thread, NULL, accepting, NULL));
 	nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
-	ERR(shutdown(listener, SHUT_RDWR));
+	NEED(shutdown(listener, SHUT_RDWR));
 	RET(pthread_join(thread, NULL));
 	CASE("what is left of it");
 	struct pollfd polled = { .fd = listener, .events = POLLIN | POLLOUT };

@@ -52,7 +52,7 @@ fn devices() -> String {
 }
 
 fn filesystems() -> String {
-    "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\thostfs\n".into()
+    "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tdevpts\nnodev\tmqueue\nnodev\thostfs\n".into()
 }
 
 fn interrupts() -> String {

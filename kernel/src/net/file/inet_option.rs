@@ -3,6 +3,7 @@
 //! An option is one of three things: it changes the stack's socket; it is kept, because it changes what the calls
 //! return or is a hint that may be ignored ([`KEPT`]); or it asks for what does not exist, and is ENOPROTOOPT.
 
+use super::address::AF_INET;
 use super::inet::{InetSocket, int_message};
 use super::option::{KeptOption, OptionValue, SOL_SOCKET, int_bytes, unknown_option};
 use super::{ControlMessage, tcp_info};
@@ -54,8 +55,6 @@ pub(super) const KEPT: &[KeptOption] = &[
     (SOL_IP, IP_RECVOPTS, 0, 1, 0),
     (SOL_IP, IP_RETOPTS, 0, 1, 0),
     (SOL_IP, IP_BIND_ADDRESS_NO_PORT, 0, 1, 0),
-    (SOL_IP, IP_MULTICAST_LOOP, 0, 1, 1),
-    (SOL_IP, IP_MULTICAST_ALL, 0, 1, 1),
     (SOL_IPV6, IPV6_RECVPKTINFO, 0, 1, 0),
     (SOL_IPV6, IPV6_RECVHOPLIMIT, 0, 1, 0),
     (SOL_IPV6, IPV6_RECVTCLASS, 0, 1, 0),
@@ -217,8 +216,17 @@ fn set_mtu_discover(socket: &InetSocket, v: i32) -> Result<()> {
 }
 
 fn set_ip(socket: &InetSocket, name: u32, value: &OptionValue<'_>) -> Result<()> {
-    if name == IP_MULTICAST_IF {
-        return set_multicast_interface(socket, value);
+    match name {
+        IP_MULTICAST_IF => return set_multicast_interface(socket, value),
+        IP_ADD_MEMBERSHIP | IP_DROP_MEMBERSHIP => {
+            let (group, interface) = membership(value)?;
+            return change_membership(socket, name == IP_ADD_MEMBERSHIP, group, interface);
+        }
+        MCAST_JOIN_GROUP | MCAST_LEAVE_GROUP => {
+            let (group, interface) = group_request(value)?;
+            return change_membership(socket, name == MCAST_JOIN_GROUP, group, interface);
+        }
+        _ => {}
     }
     let v = value.int_or_byte()?;
     match name {
@@ -235,31 +243,77 @@ fn set_ip(socket: &InetSocket, name: u32, value: &OptionValue<'_>) -> Result<()>
             let ttl = if v == -1 { 1 } else { u8::try_from(v).map_err(|_| Errno::EINVAL)? };
             change(socket, |o| o.multicast_ttl = ttl)
         }
+        IP_MULTICAST_LOOP => change(socket, |o| o.multicast_loop = v != 0),
+        IP_MULTICAST_ALL if v == 0 || v == 1 => change(socket, |o| o.multicast_all = v != 0),
+        IP_MULTICAST_ALL => Err(Errno::EINVAL.because("the option is 0 or 1")),
         IP_MTU_DISCOVER => set_mtu_discover(socket, v),
         IP_FREEBIND | IP_TRANSPARENT if v == 0 => Ok(()),
         IP_FREEBIND | IP_TRANSPARENT => Err(Errno::ENOPROTOOPT.because("foreign addresses cannot be bound")),
-        IP_ADD_MEMBERSHIP | IP_DROP_MEMBERSHIP => Err(Errno::ENOPROTOOPT.because("there are no multicast groups")),
         IP_OPTIONS => Err(Errno::ENOPROTOOPT.because("there are no IP options")),
         IP_HDRINCL if matches!(socket.kind, SocketKind::Raw(_)) => change(socket, |o| o.header_included = v != 0),
         _ => Err(unknown_option(SOL_IP)),
     }
 }
 
-/// `IP_MULTICAST_IF`: an address, `struct ip_mreq` or `struct ip_mreqn`.
-fn set_multicast_interface(socket: &InetSocket, value: &OptionValue<'_>) -> Result<()> {
-    let word = |at: usize| value.0.get(at..at + 4).and_then(|b| b.first_chunk::<4>()).copied();
-    let index = word(8).map_or(0, i32::from_ne_bytes);
-    let address = if value.0.len() >= 8 { word(4) } else { word(0) };
-    let address = Ipv4Addr::from(address.ok_or(Errno::EINVAL)?);
-    let interface = network().look(|stack| {
+/// The interface that a number or else an address names; `None` if neither is given. `missing` if there is none.
+fn named_interface(index: i32, address: Ipv4Addr, missing: Errno) -> Result<Option<IfIndex>> {
+    network().look(|stack| {
         let found = match index {
             0 if address.is_unspecified() => return Ok(None),
             0 => stack.interfaces().iter().find(|i| i.owns(address)),
             index => stack.interface(IfIndex(index as u32)),
         };
-        found.map(|i| Some(i.index)).ok_or(Errno::EADDRNOTAVAIL)
-    })?;
+        Ok(Some(found.map(|i| i.index).ok_or(missing)?))
+    })
+}
+
+/// The four bytes of a value at an offset.
+fn word(value: &OptionValue<'_>, at: usize) -> Option<[u8; 4]> {
+    value.0.get(at..).and_then(|b| b.first_chunk::<4>()).copied()
+}
+
+/// `IP_MULTICAST_IF`: an address, `struct ip_mreq` or `struct ip_mreqn`.
+fn set_multicast_interface(socket: &InetSocket, value: &OptionValue<'_>) -> Result<()> {
+    let index = word(value, 8).map_or(0, i32::from_ne_bytes);
+    let address = word(value, if value.0.len() >= 8 { 4 } else { 0 });
+    let address = Ipv4Addr::from(address.ok_or(Errno::EINVAL)?);
+    let interface = named_interface(index, address, Errno::EADDRNOTAVAIL)?;
     change(socket, |o| o.multicast_interface = interface)
+}
+
+/// A group and the interface that `struct ip_mreq` or `struct ip_mreqn` names.
+fn membership(value: &OptionValue<'_>) -> Result<(Ipv4Addr, Option<IfIndex>)> {
+    let (Some(group), Some(address)) = (word(value, 0), word(value, 4)) else {
+        return Err(Errno::EINVAL.because("the option is a struct ip_mreq"));
+    };
+    let index = word(value, 8).map_or(0, i32::from_ne_bytes);
+    Ok((group.into(), named_interface(index, address.into(), Errno::ENODEV)?))
+}
+
+/// The same from a `struct group_req`: an interface's number, and 8 bytes from the start a socket address.
+fn group_request(value: &OptionValue<'_>) -> Result<(Ipv4Addr, Option<IfIndex>)> {
+    /// `sizeof(struct group_req)`.
+    const LEN: usize = 136;
+    let family = value.0.get(8..).and_then(|b| b.first_chunk()).map(|b| u16::from_ne_bytes(*b));
+    let (Some(index), Some(group), true) = (word(value, 0), word(value, 12), value.0.len() >= LEN) else {
+        return Err(Errno::EINVAL.because("the option is a struct group_req"));
+    };
+    if family != Some(AF_INET) {
+        return Err(Errno::EINVAL.because("groups are of IPv4"));
+    }
+    let index = i32::from_ne_bytes(index);
+    Ok((group.into(), named_interface(index, Ipv4Addr::UNSPECIFIED, Errno::ENODEV)?))
+}
+
+/// Joins a group or leaves it. EPROTO on a TCP socket, which hears none.
+fn change_membership(socket: &InetSocket, join: bool, group: Ipv4Addr, interface: Option<IfIndex>) -> Result<()> {
+    if socket.kind == SocketKind::Tcp {
+        return Err(Errno::EPROTO.because("streams have one peer"));
+    }
+    Ok(network().call_sending(|stack, now| match join {
+        true => stack.join_group(socket.id(), group, interface, now),
+        false => stack.leave_group(socket.id(), group, interface),
+    })?)
 }
 
 fn set_ipv6(socket: &InetSocket, name: u32, value: &OptionValue<'_>) -> Result<()> {
@@ -396,6 +450,8 @@ fn get_ip(socket: &InetSocket, name: u32, o: &SocketOptions) -> Result<Vec<u8>> 
         IP_TOS => int_bytes(o.tos.into()),
         IP_TTL => int_bytes(o.ttl.into()),
         IP_MULTICAST_TTL => int_bytes(o.multicast_ttl.into()),
+        IP_MULTICAST_LOOP => int_bytes(o.multicast_loop.into()),
+        IP_MULTICAST_ALL => int_bytes(o.multicast_all.into()),
         IP_MULTICAST_IF => {
             let first = |stack: &mut crate::net::NetStack| {
                 let interface = o.multicast_interface.and_then(|i| stack.interface(i));

@@ -114,9 +114,7 @@ impl NetStack {
         }
         let socket = self.sockets.get(id).ok_or(NetError::BadSocket)?;
         let (options, bound) = (socket.options.clone(), socket.tcp()?.bound);
-        // To "any address" means to ourselves, as on BSD and Linux.
-        let ip = if remote.ip().is_unspecified() { socket.family.loopback() } else { *remote.ip() };
-        let remote = SocketAddrV4::new(ip, remote.port());
+        let ip = *remote.ip();
         if remote.port() == 0 {
             return Err(NetError::ConnectionRefused);
         }

@@ -4,6 +4,7 @@ mod datagrams;
 mod forged;
 mod fuzz;
 mod links;
+mod multicast;
 mod pair;
 mod tcp_endings;
 mod tcp_transfer;
