@@ -19,7 +19,7 @@ use crate::rootfs::ext4::parse_size;
 use crate::rootfs::image::{self, Form};
 use crate::rootfs::recipe::Recipe;
 use crate::soak::SoakArgs;
-use crate::{bench, doctor, down, paperwork, rootfs, shell};
+use crate::{bench, doctor, down, paperwork, rootfs, shell, switch};
 
 /// Runs programs in Flatland guests and measures them.
 #[derive(Debug, Parser)]
@@ -42,6 +42,8 @@ enum Command {
     Shell(ShellArgs),
     /// Run something for long and look whether it holds
     Soak(SoakArgs),
+    /// Switch ethernet frames between vhost-user ports and taps
+    Switch(SwitchArgs),
     /// Clear what a killed appliance left on the host (needs root)
     Down,
     /// Print a completion script for a shell
@@ -202,6 +204,22 @@ struct ShellArgs {
     command: Vec<String>,
 }
 
+#[derive(Debug, Args)]
+struct SwitchArgs {
+    /// vhost-user,SOCKET[,client][,mtu=N][,off=FEATURE+...], tuntap,TAP[,MAC][,HOST-IP] or raw,INTERFACE
+    #[arg(required = true, num_args = 2.., value_name = "PORT")]
+    ports: Vec<String>,
+    /// Write every frame that comes in to this pcapng file
+    #[arg(long, value_name = "FILE")]
+    mirror: Option<PathBuf>,
+    /// How to wait for frames: spin:MICROSECONDS or sleep
+    #[arg(long, default_value = "spin:50")]
+    idle: switch::Idle,
+    /// Print the counters this often, not only at the end
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86400))]
+    counters: Option<u32>,
+}
+
 impl Cli {
     /// Does what was asked for.
     pub fn run(self) -> Result<ExitCode> {
@@ -212,6 +230,7 @@ impl Cli {
             Command::Bench(args) => bench::run(Plan::new(args.wishes()?)?),
             Command::Shell(args) => shell::run(args.options()),
             Command::Soak(args) => args.run(),
+            Command::Switch(args) => switch::run(&args.options()),
             Command::Down => down::run(),
             Command::Completions { shell } => paperwork::completions(Cli::command(), shell),
             Command::Man { out } => paperwork::manual_pages(Cli::command(), &out),
@@ -269,6 +288,13 @@ impl BenchArgs {
             rootfs: self.rootfs,
             vmlinux: self.vmlinux,
         })
+    }
+}
+
+impl SwitchArgs {
+    fn options(self) -> switch::Options {
+        let counters = self.counters.map(|s| std::time::Duration::from_secs(s.into()));
+        switch::Options { ports: self.ports, mirror: self.mirror, idle: self.idle, counters }
     }
 }
 

@@ -25,5 +25,6 @@ pub mod report;
 pub mod rootfs;
 pub mod shell;
 pub mod soak;
+pub mod switch;
 pub mod unprivileged;
 pub mod wiring;

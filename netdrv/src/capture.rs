@@ -140,6 +140,10 @@ impl<D: EthernetDevice, S: CaptureSink> EthernetDevice for Capture<D, S> {
         Ok(taken)
     }
 
+    fn prepare_sleep(&mut self) -> bool {
+        self.device.prepare_sleep()
+    }
+
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
         self.device.poll_fd()
     }

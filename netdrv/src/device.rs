@@ -2,6 +2,7 @@
 
 use crate::frame::{FrameMeta, MacAddr, Mtu};
 use crate::reason::Reason;
+use alloc::string::String;
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
@@ -86,6 +87,9 @@ pub enum DeviceError {
     /// The link's other end is gone.
     #[error("the link is down")]
     LinkDown,
+    /// The link's other end is gone, or was dropped, for this reason; said once, [`DeviceError::LinkDown`] afterwards.
+    #[error("the link is down: {0}")]
+    Peer(String),
 }
 
 /// An ethernet device: poll-based, in batches; no call blocks.
@@ -109,6 +113,12 @@ pub trait EthernetDevice: Send {
     /// Sends frames in order; returns how many the device took (fewer when its queue is full; a frame is taken whole or
     /// not at all).
     fn transmit(&mut self, frames: &[TxFrame<'_>]) -> Result<usize, DeviceError>;
+
+    /// To be called before sleeping on [`EthernetDevice::poll_fd`]: has the other end notify us from now on. Returns whether
+    /// frames (or room for those that were not taken) are there already, so that the caller must not sleep.
+    fn prepare_sleep(&mut self) -> bool {
+        false
+    }
 
     /// A descriptor that polls readable when frames wait, for a caller that wants to sleep.
     fn poll_fd(&self) -> Option<BorrowedFd<'_>>;

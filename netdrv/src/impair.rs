@@ -157,6 +157,10 @@ impl<D: EthernetDevice> EthernetDevice for Impair<D> {
         Ok(frames.len())
     }
 
+    fn prepare_sleep(&mut self) -> bool {
+        self.device.prepare_sleep()
+    }
+
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
         self.device.poll_fd()
     }

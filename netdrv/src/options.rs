@@ -1,12 +1,19 @@
 //! Network devices on the command line, in User-Mode Linux's syntax:
 //!
 //! - `eth<n>=tuntap,<host tap>,<guest MAC>,<host-side IP>`: fields may be empty, or missing from the right;
-//! - `vec<n>:transport=tap,ifname=<host tap>,mac=<guest MAC>,depth=<1..1024>,gro=<0|1>`: keys in any order.
+//! - `vec<n>:transport=tap,ifname=<host tap>,mac=<guest MAC>,depth=<1..1024>,gro=<0|1>`: keys in any order;
+//! - `eth<n>=raw,<host interface>,<guest MAC>` and `vec<n>:transport=raw,ifname=<host interface>,…`;
+//! - `eth<n>=vhost-user,<socket>,…` and `vec<n>:transport=vhost-user,socket=<path>,…`: see `vhost_user::options`.
 //!
 //! Parsing is pure: nothing is opened, no randomness is drawn.
 
+use crate::frame::MacAddr;
+use crate::raw::RawOptions;
+use crate::raw::options as raw;
 use crate::tuntap::TapOptions;
 use crate::tuntap::options::{parse_tuntap, parse_vector_tap};
+use crate::vhost_user::VhostUserOptions;
+use crate::vhost_user::options as vhost_user;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
@@ -33,6 +40,10 @@ pub struct DeviceSpec {
 pub enum DeviceKind {
     /// A TAP interface of the host.
     Tap(TapOptions),
+    /// An interface of the host.
+    Raw(RawOptions),
+    /// A vhost-user link.
+    VhostUser(VhostUserOptions),
 }
 
 /// A network option that cannot be understood. Displays as one line: option, problem, accepted form.
@@ -49,6 +60,13 @@ impl fmt::Display for OptionError {
     }
 }
 
+impl OptionError {
+    /// What is wrong, without the option's name and the accepted form.
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
+}
+
 impl core::error::Error for OptionError {}
 
 impl DeviceSpec {
@@ -60,17 +78,46 @@ impl DeviceSpec {
         for (prefix, separator, form) in [("eth", '=', ETH_FORM), ("vec", ':', VEC_FORM)] {
             let Some((digits, found, value)) = split_option(word, prefix) else { continue };
             let name = format!("{prefix}{digits}");
+            let is_eth = prefix == "eth";
+            let transport = transport_of(value, is_eth);
+            let form = match transport {
+                "vhost-user" if is_eth => vhost_user::ETH_FORM,
+                "vhost-user" => vhost_user::VEC_FORM,
+                "raw" if is_eth => raw::ETH_FORM,
+                "raw" => raw::VEC_FORM,
+                _ => form,
+            };
             let fail = |problem| OptionError { option: clip(&name), problem, form };
             if found != separator {
                 return Err(fail(format!("`{separator}` is missing after the interface number")));
             }
             let unit = parse_unit(digits).ok_or_else(|| fail("the interface number is not 0..255".to_owned()))?;
-            let tap = if prefix == "eth" { parse_tuntap(value) } else { parse_vector_tap(value) };
-            let kind = DeviceKind::Tap(tap.map_err(fail)?);
+            let rest = value.split_once(',').map_or("", |(_, rest)| rest);
+            let kind = match transport {
+                "raw" => {
+                    let options = if is_eth { raw::parse_fields(rest) } else { raw::parse_keys(value) };
+                    DeviceKind::Raw(options.map_err(fail)?)
+                }
+                "vhost-user" => {
+                    let options = if is_eth { vhost_user::parse_fields(rest) } else { vhost_user::parse_keys(value) };
+                    DeviceKind::VhostUser(options.map_err(fail)?)
+                }
+                _ if is_eth => DeviceKind::Tap(parse_tuntap(value).map_err(fail)?),
+                _ => DeviceKind::Tap(parse_vector_tap(value).map_err(fail)?),
+            };
             return Ok(Some(DeviceSpec { unit, name, kind }));
         }
         Ok(None)
     }
+}
+
+/// The transport that an option's value names: its first field, or the value of its key `transport`.
+fn transport_of(value: &str, is_eth: bool) -> &str {
+    let mut fields = value.split(',');
+    if is_eth {
+        return fields.next().unwrap_or_default();
+    }
+    fields.find_map(|field| field.strip_prefix("transport=")).unwrap_or_default()
 }
 
 /// Splits `eth0=value` into number, separator and value; `None` for words such as `ethernet=1` or `eth0`.
@@ -88,6 +135,18 @@ fn parse_unit(digits: &str) -> Option<u8> {
         return None;
     }
     digits.parse().ok()
+}
+
+/// A station's address.
+pub(crate) fn parse_mac(text: &str) -> Result<MacAddr, String> {
+    let mac: MacAddr = text.parse().map_err(|e| format!("`{}`: {e}", clip(text)))?;
+    if mac.is_group() {
+        return Err(format!("the MAC address {mac} is a group address (the first octet must be even)"));
+    }
+    if mac.is_zero() {
+        return Err(format!("the MAC address {mac} cannot be a station's"));
+    }
+    Ok(mac)
 }
 
 /// Longest part of the user's input that an error repeats, in characters.
@@ -112,7 +171,7 @@ mod tests {
 
     fn tap(word: &str) -> (String, u8, TapOptions) {
         let spec = DeviceSpec::parse(word).unwrap_or_else(|e| panic!("{e}")).expect("not taken for a network option");
-        let DeviceKind::Tap(options) = spec.kind;
+        let DeviceKind::Tap(options) = spec.kind else { panic!("{word}: {spec:?}") };
         (spec.name, spec.unit, options)
     }
 
@@ -194,8 +253,10 @@ mod tests {
     #[test]
     fn each_mistake_is_named() {
         for (word, problem) in [
-            ("eth0=", "the transport `` is not supported, only tuntap is now"),
-            ("eth0=daemon,x", "the transport `daemon` is not supported, only tuntap is now"),
+            ("eth0=", "the transport `` is not supported, tuntap, raw and vhost-user are"),
+            ("eth0=daemon,x", "the transport `daemon` is not supported, tuntap, raw and vhost-user are"),
+            ("eth0=vhost-user", "the path of the socket is missing"),
+            ("vec0:socket=v,transport=vhost-user,gro=1", "`gro` is no key of a vhost-user link"),
             ("eth0=tuntap,a,,,", "`` is one field too many"),
             ("eth0=tuntap,abcdefghijklmnop", "has not 1 to 15 bytes"),
             ("eth0=tuntap,a/b", "has a `/`, `:`, `%` or white space in it"),
@@ -219,7 +280,8 @@ mod tests {
             ("vec0:", "`` is not key=value"),
             ("vec0:transport=tap,", "`` is not key=value"),
             ("vec0:ifname=tap0", "the transport is missing"),
-            ("vec0:transport=raw,ifname=eth0", "the transport `raw` is not supported, only tap is now"),
+            ("vec0:transport=gre,ifname=eth0", "the transport `gre` is not supported, tap, raw and vhost-user are"),
+            ("eth0=raw", "has not 1 to 15 bytes"),
             ("vec0:transport=tap,transport=tap", "`transport` is given twice"),
             ("vec0:transport=tap,ifname=a,ifname=b", "`ifname` is given twice"),
             ("vec0:transport=tap,ifname=", "has not 1 to 15 bytes"),
@@ -241,6 +303,8 @@ mod tests {
         let good = [
             "eth0=tuntap,tap100,0e:fd:0:0:0:1,172.17.0.1",
             "vec0:transport=tap,ifname=tap100,depth=128,gro=1,mac=0e:fd:0:0:0:1",
+            "eth0=vhost-user,/run/v.sock,0e:fd:0:0:0:1,server,queues=2,off=csum+ecn",
+            "vec0:transport=vhost-user,socket=/run/v.sock,backend=1,mtu=9000",
         ];
         let foreign = [",", "=", ":", "/", "%", " ", "\0", "\n", "é", "😀", "9", "-", "99999999999999999999", "tap"];
         let (mut accepted, mut refused) = (0, 0);
@@ -250,6 +314,14 @@ mod tests {
                 let name = options.ifname.unwrap_or("x".to_owned());
                 assert!((1..=15).contains(&name.len()) && !name.contains(['/', ' ', '\0']), "{word:?}");
                 assert!((1..=1024).contains(&options.depth));
+            }
+            Ok(Some(DeviceSpec { kind: DeviceKind::VhostUser(options), .. })) => {
+                accepted += 1;
+                assert!((1..=107).contains(&options.socket.len()) && (1..=8).contains(&options.queues), "{word:?}");
+            }
+            Ok(Some(DeviceSpec { kind: DeviceKind::Raw(options), .. })) => {
+                accepted += 1;
+                assert!((1..=15).contains(&options.ifname.len()), "{word:?}");
             }
             Ok(None) => {}
             Err(e) => {

@@ -22,6 +22,11 @@ impl fmt::Display for Reason {
             Errno::NOTTY => "the host does not know this request (ENOTTY)",
             Errno::OPNOTSUPP => "not supported by the host (EOPNOTSUPP)",
             Errno::AFNOSUPPORT => "the host has no IPv4 (EAFNOSUPPORT)",
+            Errno::ADDRINUSE => "address in use (EADDRINUSE)",
+            Errno::CONNREFUSED => "connection refused (ECONNREFUSED)",
+            Errno::CONNRESET => "connection reset (ECONNRESET)",
+            Errno::PIPE => "end of the connection (EPIPE)",
+            Errno::AGAIN => "it does not read (EAGAIN)",
             Errno::ADDRNOTAVAIL => "address not available (EADDRNOTAVAIL)",
             other => return write!(f, "host error {}", other.raw_os_error()),
         })

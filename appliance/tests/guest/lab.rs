@@ -195,6 +195,12 @@ impl Running {
         self.process.is_running()
     }
 
+    /// Asks it to end (SIGTERM).
+    pub fn terminate(&self) {
+        let pid = rustix::process::Pid::from_raw(self.process.id().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
     pub fn stdout(&self) -> String {
         self.scratch.read("stdout")
     }

@@ -163,6 +163,10 @@ fn kernel_fault(vcpu: &Vcpu, cx: &mut SigContext, trap: Trap) {
         cx.rip = fixup;
         return;
     }
+    // Memory that a vhost-user peer has lent, and cut away: the driver finds out after its batch.
+    if trap.signal == SIGBUS && netdrv::vhost_user::absorb_fault(trap.addr as usize) {
+        return;
+    }
     // The guest's flags may be live for a few instructions around entry and exit.
     if trap.signal == SIGTRAP && cx.eflags & FLAG_TF != 0 {
         cx.eflags &= !FLAG_TF;

@@ -128,6 +128,9 @@ A Linux machine in one host process.
   ncpus=N                          virtual processors (only 1 so far)
   eth<N>=tuntap,TAP,MAC,HOST-IP    an ethernet device on a host TAP
   vec<N>:transport=tap,ifname=TAP[,mac=MAC][,depth=N][,gro=0|1]   the same, in newer spelling
+  eth<N>=raw,HOST-INTERFACE[,MAC]  the same on an interface of the host (vec<N>:transport=raw,ifname=HOST-INTERFACE)
+  eth<N>=vhost-user,SOCKET[,MAC][,server][,backend][,queues=N][,mtu=N][,off=FEATURE+...]   shared memory with a peer
+  vec<N>:transport=vhost-user,socket=SOCKET[,mac=MAC][,server=1][,...]  the same
   ip=CLIENT:SERVER:GATEWAY:NETMASK:HOSTNAME:DEVICE:AUTOCONF       the guest's address
   hook=auto|patch|seccomp          how system calls are caught (default: auto)
   idle=spin:MICROSECONDS|sleep     how an idle processor waits (default: spin:50)

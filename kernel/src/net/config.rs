@@ -9,7 +9,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use core::fmt;
 use core::net::Ipv4Addr;
-use netdrv::{DeviceSpec, EthernetDevice, Offloads, OpenError, TapDevice, tuntap};
+use netdrv::{DeviceKind, DeviceSpec, EthernetDevice, Offloads, OpenError, raw, tuntap, vhost_user};
 
 /// One interface's addresses.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +29,10 @@ pub struct InterfaceConfig {
 pub enum ConfigError {
     /// A device could not be opened.
     Device(OpenError),
+    /// A host interface could not be opened.
+    Raw(raw::OpenError),
+    /// A vhost-user device could not be made.
+    VhostUser(vhost_user::OpenError),
     /// Two devices have one name.
     DuplicateName(String),
     /// `ip=` names a device that is not there.
@@ -43,6 +47,8 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConfigError::Device(e) => write!(f, "{e}"),
+            ConfigError::Raw(e) => write!(f, "{e}"),
+            ConfigError::VhostUser(e) => write!(f, "{e}"),
             ConfigError::DuplicateName(name) => write!(f, "{name}: there is an interface of this name already"),
             ConfigError::NoSuchDevice(Some(name)) => {
                 write!(f, "ip=: there is no interface {name}; make one with {name}=tuntap,TAP")
@@ -76,17 +82,31 @@ fn open_device(spec: &DeviceSpec) -> Result<(), ConfigError> {
     crate::host::random(&mut mac);
     // Coalesced UDP datagrams would have to be taken apart again for every socket.
     let accept = Offloads::all() - Offloads::RX_USO;
-    let device: TapDevice = tuntap::open(spec, mac, accept).map_err(ConfigError::Device)?;
-    klog!(
-        Info,
-        "{}: {}, host interface {}, MTU {}, offloads {:?}",
-        spec.name,
-        device.mac(),
-        device.ifname(),
-        device.mtu().0,
-        device.offloads()
-    );
-    network().attach(&spec.name, Box::new(device)).map_err(|_| ConfigError::DuplicateName(spec.name.clone()))?;
+    let (device, where_to): (Box<dyn EthernetDevice>, String) = match &spec.kind {
+        DeviceKind::Tap(options) => {
+            let device = tuntap::open(&spec.name, options, mac, accept).map_err(ConfigError::Device)?;
+            let where_to = alloc::format!("host interface {}", device.ifname());
+            (Box::new(device), where_to)
+        }
+        DeviceKind::Raw(options) => {
+            let device = raw::open(&spec.name, options, mac, accept).map_err(ConfigError::Raw)?;
+            let where_to = alloc::format!("packet socket on host interface {}", device.ifname());
+            (Box::new(device), where_to)
+        }
+        DeviceKind::VhostUser(options) if options.backend => {
+            let device = vhost_user::backend::open(&spec.name, options, mac, accept).map_err(ConfigError::VhostUser)?;
+            let where_to = alloc::format!("back-end of vhost-user socket {}", device.socket());
+            (Box::new(device), where_to)
+        }
+        DeviceKind::VhostUser(options) => {
+            let device = vhost_user::open(&spec.name, options, mac, accept).map_err(ConfigError::VhostUser)?;
+            let where_to = alloc::format!("vhost-user socket {}", device.socket());
+            (Box::new(device), where_to)
+        }
+    };
+    let (address, mtu, offloads) = (device.mac(), device.mtu().0, device.offloads());
+    klog!(Info, "{}: {address}, {where_to}, MTU {mtu}, offloads {offloads:?}", spec.name);
+    network().attach(&spec.name, device).map_err(|_| ConfigError::DuplicateName(spec.name.clone()))?;
     Ok(())
 }
 

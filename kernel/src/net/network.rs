@@ -39,6 +39,9 @@ use rustix::fd::AsRawFd;
 
 /// Frames taken from a device at a time: a full batch of small datagrams still fits a default receive buffer.
 const BATCH: usize = 64;
+/// Frames taken when a call asks after one socket of several: a program that serves a full socket meanwhile asks after an
+/// empty one again and again, and what it does not keep up with must wait in the device, where it holds the sender back.
+const FEW: usize = 8;
 /// How often calls that send look for received frames.
 const RECEIVE_INTERVAL: Duration = Duration::from_micros(20);
 /// How soon a device whose queue was full is offered its frames again.
@@ -174,7 +177,7 @@ impl Network {
             let result = f(&mut shared.stack, now);
             shared.stack.poll(now, &mut Transmitter { devices: &self.devices });
             if now.saturating_since(shared.received_at) >= RECEIVE_INTERVAL {
-                self.receive_batch(&mut shared, now);
+                self.receive_batch(&mut shared, now, BATCH);
             }
             result
         };
@@ -184,16 +187,20 @@ impl Network {
 
     /// Receives what has come, and answers it; returns whether anything had.
     pub fn receive(&self, now: Instant) -> bool {
-        let frames = self.receive_batch(&mut self.stack.lock(), now);
+        self.receive_up_to(now, BATCH)
+    }
+
+    fn receive_up_to(&self, now: Instant, budget: usize) -> bool {
+        let frames = self.receive_batch(&mut self.stack.lock(), now, budget);
         self.wake_waiters() || frames
     }
 
-    fn receive_batch(&self, shared: &mut Shared, now: Instant) -> bool {
+    fn receive_batch(&self, shared: &mut Shared, now: Instant, budget: usize) -> bool {
         shared.received_at = now;
         let mut any = false;
         for port in self.devices.lock().iter_mut() {
             let mut sink = Receiver { stack: &mut shared.stack, interface: port.interface, now };
-            match port.device.receive(BATCH, &mut sink) {
+            match port.device.receive(budget, &mut sink) {
                 Ok(frames) => any |= frames > 0,
                 Err(e) => port.note(Some(e)),
             }
@@ -308,7 +315,7 @@ impl OpenSocket {
             let shared = network().stack.lock();
             now.saturating_since(shared.received_at) >= RECEIVE_INTERVAL
         };
-        if !due || !network().receive(now) {
+        if !due || !network().receive_up_to(now, FEW) {
             return events_of(ready);
         }
         events_of(network().look(|stack| stack.readiness(self.id)))
@@ -343,5 +350,10 @@ impl sched::Poller for NetworkPoller {
 
     fn urgent(&self) -> bool {
         network().has_devices()
+    }
+
+    fn prepare_sleep(&self) -> bool {
+        // Every device is to notify, also behind one that has frames already.
+        network().devices.lock().iter_mut().fold(false, |ready, port| port.device.prepare_sleep() || ready)
     }
 }

@@ -25,6 +25,12 @@ pub trait Poller: Send + Sync {
         None
     }
 
+    /// Has the other ends notify the descriptors below from now on. Returns whether something waits already, so that the
+    /// vCPU must not sleep.
+    fn prepare_sleep(&self) -> bool {
+        false
+    }
+
     /// Host descriptors that become readable when there is something to poll.
     fn host_fds(&self) -> Vec<i32>;
 
@@ -133,6 +139,9 @@ pub fn idle_loop() {
             now = time::now();
         }
         if run_queue::has_waiting() || host::is_stopping() {
+            continue;
+        }
+        if pollers().fold(false, |ready, p| p.prepare_sleep() || ready) {
             continue;
         }
         let deadline = pollers().filter_map(|p| p.deadline()).chain(timer::next_deadline()).min();

@@ -84,6 +84,11 @@ impl Ifreq {
         i32::from_ne_bytes([a, b, c, d])
     }
 
+    /// `ifr_hwaddr.sa_family`.
+    pub(super) fn hardware_type(&self) -> u16 {
+        u16::from_ne_bytes([self.value[0], self.value[1]])
+    }
+
     /// `ifr_hwaddr.sa_data`, its first six bytes.
     pub(super) fn hardware_address(&self) -> [u8; 6] {
         let [_, _, a, b, c, d, e, f, ..] = self.value;

@@ -5,10 +5,15 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(feature = "backend")]
+pub mod fault;
 mod ifreq;
 pub(crate) mod netif;
 #[cfg(test)]
 pub(crate) mod netns;
+pub(crate) mod packet;
+#[cfg(feature = "backend")]
+pub(crate) mod thread;
 pub(crate) mod tun;
 
 pub(crate) use ifreq::IfName;

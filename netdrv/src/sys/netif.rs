@@ -70,6 +70,17 @@ impl NetIf {
         Ok(self.request::<SIOCGIFHWADDR>(Ifreq::new(self.name))?.hardware_address())
     }
 
+    /// Its number (if_nametoindex(3)).
+    pub(crate) fn index(&self) -> Result<u32, Errno> {
+        rustix::net::netdevice::name_to_index(&self.socket, self.name.as_str())
+    }
+
+    /// Whether it carries ethernet frames (ARPHRD_ETHER).
+    pub(crate) fn is_ethernet(&self) -> Result<bool, Errno> {
+        const ARPHRD_ETHER: u16 = 1;
+        Ok(self.request::<SIOCGIFHWADDR>(Ifreq::new(self.name))?.hardware_type() == ARPHRD_ETHER)
+    }
+
     fn flags(&self) -> Result<u16, Errno> {
         Ok(self.request::<SIOCGIFFLAGS>(Ifreq::new(self.name))?.flags())
     }

@@ -1,10 +1,10 @@
 //! The data path of a tap.
 
+use super::TapOptions;
 use super::host_setup::{HostLink, set_up};
 use super::open_error::{OpenError, OpenFailure};
 use crate::device::{DeviceError, DeviceStats, EthernetDevice, FrameSink, Offloads, TxFrame};
 use crate::frame::{FrameMeta, GsoKind, MacAddr, Mtu};
-use crate::options::{DeviceKind, DeviceSpec};
 use crate::sys::IfName;
 use crate::sys::tun::TunQueue;
 use crate::vnet_header::{self, ETHERNET_HEADER_LEN, VNET_HEADER_LEN};
@@ -35,16 +35,15 @@ pub struct TapDevice {
     stats: DeviceStats,
 }
 
-/// Opens the tap that `spec` describes.
+/// Opens the tap that the options describe.
 ///
-/// `random` becomes the guest's address where `spec` names none. `accept` is what the caller's stack can take and wants to
+/// `random` becomes the guest's address where they name none. `accept` is what the caller's stack can take and wants to
 /// use; the device grants a part of it ([`EthernetDevice::offloads`]). The network namespace is the calling thread's.
 ///
 /// # Errors
 /// See [`OpenFailure`]; nothing is left behind on the host.
-pub fn open(spec: &DeviceSpec, random: [u8; 6], accept: Offloads) -> Result<TapDevice, OpenError> {
-    let DeviceKind::Tap(options) = &spec.kind;
-    let fail = |failure| OpenError { interface: spec.name.clone(), tap: options.ifname.clone(), failure };
+pub fn open(interface: &str, options: &TapOptions, random: [u8; 6], accept: Offloads) -> Result<TapDevice, OpenError> {
+    let fail = |failure| OpenError { interface: interface.into(), tap: options.ifname.clone(), failure };
     let HostLink { queue, name, created, host_mac, mtu, offloads } = set_up(options, accept).map_err(fail)?;
     let mac = options.mac.unwrap_or_else(|| MacAddr::local_from_random(random));
     if mac == host_mac {

@@ -3,7 +3,7 @@
 //! Errors are the problem alone; [`OptionError`](crate::OptionError) adds the option's name and the accepted form.
 
 use crate::frame::MacAddr;
-use crate::options::clip;
+use crate::options::{clip, parse_mac};
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
@@ -44,7 +44,7 @@ pub(crate) fn parse_tuntap(value: &str) -> Result<TapOptions, String> {
     let mut fields = value.split(',');
     let transport = fields.next().unwrap_or_default();
     if transport != "tuntap" {
-        return Err(format!("the transport `{}` is not supported, only tuntap is now", clip(transport)));
+        return Err(format!("the transport `{}` is not supported, tuntap, raw and vhost-user are", clip(transport)));
     }
     let mut field = || fields.next().filter(|f| !f.is_empty());
     let (ifname, mac, host_ip) = (field(), field(), field());
@@ -70,7 +70,9 @@ pub(crate) fn parse_vector_tap(value: &str) -> Result<TapOptions, String> {
         }
         match key {
             "transport" if value == "tap" => {}
-            "transport" => return Err(format!("the transport `{}` is not supported, only tap is now", clip(value))),
+            "transport" => {
+                return Err(format!("the transport `{}` is not supported, tap, raw and vhost-user are", clip(value)));
+            }
             "ifname" => options.ifname = Some(parse_ifname(value)?),
             "mac" => options.mac = Some(parse_mac(value)?),
             "depth" => options.depth = parse_depth(value)?,
@@ -89,7 +91,7 @@ pub(crate) fn parse_vector_tap(value: &str) -> Result<TapOptions, String> {
 }
 
 /// The rules of the host's dev_valid_name(); `%` would make the host count.
-fn parse_ifname(name: &str) -> Result<String, String> {
+pub(crate) fn parse_ifname(name: &str) -> Result<String, String> {
     let bad = |why: &str| Err(format!("the interface name `{}` {why}", clip(name)));
     if name.is_empty() || name.len() > MAX_IFNAME_LEN {
         return bad("has not 1 to 15 bytes");
@@ -101,17 +103,6 @@ fn parse_ifname(name: &str) -> Result<String, String> {
         return bad("has a `/`, `:`, `%` or white space in it");
     }
     Ok(name.to_owned())
-}
-
-fn parse_mac(text: &str) -> Result<MacAddr, String> {
-    let mac: MacAddr = text.parse().map_err(|e| format!("`{}`: {e}", clip(text)))?;
-    if mac.is_group() {
-        return Err(format!("the MAC address {mac} is a group address (the first octet must be even)"));
-    }
-    if mac.is_zero() {
-        return Err(format!("the MAC address {mac} cannot be a station's"));
-    }
-    Ok(mac)
 }
 
 fn parse_host_ip(text: &str) -> Result<Ipv4Addr, String> {

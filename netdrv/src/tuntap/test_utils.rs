@@ -32,7 +32,8 @@ pub(super) fn in_new_namespace(test: impl FnOnce() + Send + 'static) {
 /// Opens the tap of a command line word; the guest's random address is fixed.
 pub(super) fn open_word(word: &str, accept: Offloads) -> Result<TapDevice, super::OpenError> {
     let spec = DeviceSpec::parse(word).expect("a good option").expect("a network option");
-    open(&spec, [0x11; 6], accept)
+    let crate::DeviceKind::Tap(options) = &spec.kind else { panic!("{word}: no tap") };
+    open(&spec.name, options, [0x11; 6], accept)
 }
 
 /// Received frames.
