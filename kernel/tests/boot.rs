@@ -286,6 +286,7 @@ fn programs_mount_what_is_shared_and_nothing_else() {
     let source = r#"
         #include <errno.h>
         #include <stdio.h>
+        #include <string.h>
         #include <sys/mount.h>
         static void show(const char *directory, unsigned long flags) {
             char line[100] = "nothing";

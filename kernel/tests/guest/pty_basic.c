@@ -74,7 +74,7 @@ int main(void)
 	ERR(read(m, &byte, 1));
 	VAL(write(s, "0123456789", 10));
 	int waiting = -1;
-	usleep(3000);
+	settle();
 	ERR(ioctl(m, FIONREAD, &waiting));
 	VAL(waiting);
 	show(m, "part", 4, 300);
@@ -83,7 +83,7 @@ int main(void)
 	ERR(write(s, nowhere, 5));
 	ERR(write(m, nowhere, 5));
 	VAL(write(m, "bytes", 5));
-	usleep(3000);
+	settle();
 	ERR(read(s, nowhere, 5));
 	ERR(tcflush(s, TCIFLUSH));
 
@@ -117,7 +117,7 @@ int main(void)
 	ERR(read(m, &byte, 1));
 	VAL(write(peer, "last", 4));
 	close(peer);
-	usleep(3000);
+	settle();
 	VAL(poll(&p, 1, 0));
 	VAL(p.revents);
 	show(m, "rest", 200, 300);

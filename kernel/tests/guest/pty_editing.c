@@ -119,11 +119,11 @@ int main(void)
 
 	CASE("modes change");
 	NEED(write(m, "typed", 5));
-	usleep(3000);
+	settle();
 	set_flags(s, &t.c_lflag, &t, ICANON, 0);
 	show(s, "becomes readable", 200, 100);
 	NEED(write(m, "more\n", 5));
-	usleep(3000);
+	settle();
 	set_flags(s, &t.c_lflag, &t, 0, ICANON);
 	show(s, "stays readable", 200, 100);
 	t.c_cflag = (t.c_cflag & ~CSIZE) | CS7 | PARENB;

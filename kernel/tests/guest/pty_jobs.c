@@ -173,20 +173,20 @@ static void leader(void)
 	tcflush(m, TCIOFLUSH);
 	signal(SIGINT, SIG_IGN);
 	NEED(write(m, "typed", 5));
-	usleep(3000);
+	settle();
 	NEED(write(m, "\003kept\n", 6));
-	usleep(3000);
+	settle();
 	show(s, "input", 200, 100);
 	tcflush(m, TCIFLUSH);
 	t.c_lflag |= NOFLSH;
 	tcsetattr(s, TCSANOW, &t);
 	NEED(write(m, "all\003kept\n", 9));
-	usleep(3000);
+	settle();
 	show(s, "NOFLSH", 200, 100);
 	t.c_lflag &= ~(NOFLSH | ISIG);
 	tcsetattr(s, TCSANOW, &t);
 	NEED(write(m, "\003\032\n", 3));
-	usleep(3000);
+	settle();
 	show(s, "no ISIG", 200, 100);
 
 	CASE("another session");

@@ -20,12 +20,12 @@ int main(void)
 
 	CASE("flow control");
 	NEED(write(m, "\023", 1));
-	usleep(3000);
+	settle();
 	VAL(poll(&p, 1, 100));
 	VAL(p.revents);
 	show(m, "stop", 200, 100);
 	NEED(write(m, "\021", 1));
-	usleep(3000);
+	settle();
 	show(m, "start", 200, 100);
 	set_flags(s, &t.c_iflag, &t, IXON, 0);
 	show(m, "no IXON", 200, 100);
@@ -47,7 +47,7 @@ int main(void)
 	show(m, "news first", 200, 100);
 	show(m, "then data", 200, 100);
 	NEED(write(m, "\003", 1));
-	usleep(3000);
+	settle();
 	show(m, "^C", 200, 100);
 	show(m, "echo", 200, 100);
 

@@ -29,7 +29,7 @@ static void timed(size_t most)
 	SAY("read %zd, waited %d", n, ms() - begun >= 90);
 }
 
-// Writes `first` and `second` to the master from a child, 50 ms apart, then 250 ms later a newline.
+// Writes `first` and `second` to the master from a child, 50 ms apart.
 static pid_t writer(const char *first, const char *second)
 {
 	pid_t child = fork();
@@ -60,7 +60,7 @@ int main(void)
 	set(0, 0);
 	timed(10);
 	NEED(write(m, "ab", 2));
-	usleep(3000);
+	settle();
 	timed(10);
 	set(0, 1);
 	timed(10);
@@ -73,11 +73,11 @@ int main(void)
 	VAL(readable(s));
 	timed(10);
 	NEED(write(m, "de", 2));
-	usleep(3000);
+	settle();
 	timed(2);
 	writer("f", "gh");
 	timed(10);
-	set(5, 1);
+	set(5, 4);
 	writer("ij", "");
 	timed(10);
 	writer("klm", "nopq");
@@ -87,7 +87,7 @@ int main(void)
 	timed(10);
 	NEED(fcntl(s, F_SETFL, O_NONBLOCK));
 	NEED(write(m, "st", 2));
-	usleep(3000);
+	settle();
 	timed(10);
 	ERR(read(s, t.c_cc, 1));
 	set(0, 5);
@@ -115,21 +115,20 @@ int main(void)
 	memset(many, 'x', sizeof many);
 	ssize_t sent = write(m, many, sizeof many);
 	CHECK(sent >= 8000 && sent < 60000);
-	usleep(3000);
+	settle();
 	ssize_t more = write(m, many, sizeof many);
 	CHECK(more == -1 || more < 8000);
 	ssize_t got = 0;
 	NEED(fcntl(s, F_SETFL, O_NONBLOCK));
-	for (ssize_t n; usleep(1000), (n = read(s, many, sizeof many)) > 0; got += n)
+	for (ssize_t n; settle(), (n = read(s, many, sizeof many)) > 0; got += n)
 		;
 	CHECK(got == sent + (more > 0 ? more : 0));
 	memset(many, 'x', sizeof many);
 	sent = write(s, many, sizeof many);
 	CHECK(sent >= 4000 && sent < 60000);
 	struct pollfd p = { s, POLLOUT, 0 };
-	VAL(poll(&p, 1, 0));
 	got = 0;
-	for (ssize_t n; usleep(1000), (n = read(m, many, sizeof many)) > 0; got += n)
+	for (ssize_t n; settle(), (n = read(m, many, sizeof many)) > 0; got += n)
 		;
 	CHECK(got >= sent);
 	VAL(poll(&p, 1, 0));
@@ -137,37 +136,37 @@ int main(void)
 
 	CASE("flushing");
 	NEED(write(m, "lost", 4));
-	usleep(3000);
+	settle();
 	ERR(tcflush(s, TCIFLUSH));
 	ERR(read(s, many, 10));
 	NEED(write(s, "kept", 4));
-	usleep(3000);
+	settle();
 	ERR(tcflush(s, TCOFLUSH));
 	show(m, "kept", 200, 100);
 	NEED(write(s, "lost", 4));
-	usleep(3000);
+	settle();
 	ERR(tcflush(m, TCIFLUSH));
 	ERR(read(m, many, 10));
 	ERR(tcflush(s, 7));
 	NEED(write(m, "lost", 4));
-	usleep(3000);
+	settle();
 	ERR(tcsetattr(s, TCSAFLUSH, &t));
 	ERR(read(s, many, 10));
 
 	CASE("stopping");
 	set_flags(s, &t.c_iflag, &t, 0, IXON);
 	NEED(write(m, "\023", 1));
-	usleep(3000);
+	settle();
 	ERR(write(s, "held", 4));
 	VAL(poll(&p, 1, 0));
 	NEED(write(m, "\021", 1));
-	usleep(3000);
+	settle();
 	ERR(write(s, "goes", 4));
 	show(m, "after ^Q", 200, 100);
 	ERR(tcflow(s, TCOOFF));
 	ERR(write(s, "held", 4));
 	NEED(write(m, "\021", 1));
-	usleep(3000);
+	settle();
 	ERR(write(s, "held", 4));
 	ERR(tcflow(s, TCOON));
 	ERR(write(s, "goes", 4));
@@ -178,11 +177,11 @@ int main(void)
 	ERR(tcflow(s, 9));
 	set_flags(s, &t.c_iflag, &t, 0, IXANY);
 	NEED(write(m, "\023x", 2));
-	usleep(3000);
+	settle();
 	ERR(write(s, "any key", 7));
 	show(m, "IXANY", 200, 100);
 	NEED(write(m, "\023", 1));
-	usleep(3000);
+	settle();
 	set_flags(s, &t.c_iflag, &t, IXON, 0);
 	ERR(write(s, "no IXON", 7));
 	show(m, "no IXON", 200, 100);
