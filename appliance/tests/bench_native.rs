@@ -176,6 +176,50 @@ fn a_second_report_is_compared_with_the_first() {
     assert!(changes[0]["p_value"].as_f64().unwrap() > 0.0 && changes[0]["verdict"] != "unknown", "{changes:?}");
 }
 
+/// A report of five rounds of iperf3 whose forward direction a token bucket holds at that rate.
+fn limited_report(out: &Path, megabits: u32, baseline: Option<&Path>) -> Value {
+    let mut args = vec!["--workloads", "iperf3", "--runs", "5", "--seconds", "1"];
+    let baseline = baseline.map(|folder| folder.join("report.json").display().to_string());
+    if let Some(path) = &baseline {
+        args.extend(["--baseline", path]);
+    }
+    let child = bench(out, &args);
+    let namespace = format!("flatland-{}-guest", child.id());
+    let rate = format!("{megabits}mbit");
+    let limit = ["qdisc", "replace", "dev", "veth0", "root", "tbf", "rate", &rate, "burst", "1mb", "latency", "50ms"];
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let mut tc = Command::new("tc");
+        let outcome = tc.args(["-n", &namespace]).args(limit).output().expect("tc(8), of the package iproute2");
+        if outcome.status.success() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{}", stderr(&outcome));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    serde_json::from_str(&fs::read_to_string(out.join("report.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn a_slow_down_of_a_tenth_is_found_and_none_is_not() {
+    let scratch = Scratch::new("injected");
+    build_rootfs();
+    let [first, same, slower] = ["first", "same", "slower"].map(|name| scratch.0.join(name));
+    limited_report(&first, 2000, None);
+    let same = limited_report(&same, 2000, Some(&first));
+    let slower = limited_report(&slower, 1800, Some(&first));
+    let tcp = |report: &Value| {
+        let changes = report["baseline"]["changes"].as_array().unwrap().clone();
+        changes.into_iter().find(|change| change["case"] == "tcp").unwrap()
+    };
+    assert_eq!(tcp(&same)["verdict"], "same", "{}", tcp(&same));
+    let found = tcp(&slower);
+    let ratio = found["now"].as_f64().unwrap() / found["before"].as_f64().unwrap();
+    assert!(found["verdict"] == "worse" && (0.85..0.95).contains(&ratio), "{found}");
+}
+
 #[test]
 fn a_command_of_the_users_is_timed() {
     let scratch = Scratch::new("command");

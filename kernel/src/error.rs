@@ -85,7 +85,7 @@ errnos! {
     ENOTEMPTY "Directory not empty", ELOOP "Too many levels of symbolic links",
     ENOMSG "No message of desired type", EIDRM "Identifier removed", ENODATA "No data available",
     ETIME "Timer expired", ENOLINK "Link has been severed", EPROTO "Protocol error",
-    EBADMSG "Bad message", EOVERFLOW "Value too large for defined data type", EILSEQ "Invalid or incomplete multibyte or wide character",
+    ELIBBAD "Accessing a corrupted shared library", EBADMSG "Bad message", EOVERFLOW "Value too large for defined data type", EILSEQ "Invalid or incomplete multibyte or wide character",
     EUSERS "Too many users", ENOTSOCK "Socket operation on non-socket",
     EDESTADDRREQ "Destination address required", EMSGSIZE "Message too long",
     EPROTOTYPE "Protocol wrong type for socket", ENOPROTOOPT "Protocol not available",

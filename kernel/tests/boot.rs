@@ -135,6 +135,110 @@ fn a_signal_that_ends_init_shows_in_the_status() {
     assert!(String::from_utf8_lossy(&out.stderr).contains("SIGSEGV"), "{out:?}");
 }
 
+/// Lines of the kernel log without their time, up to the power-off.
+fn log_of(out: &Output) -> Vec<String> {
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    text.lines().filter_map(|l| l.split_once("] ").map(|(_, line)| line.to_owned())).collect()
+}
+
+#[test]
+fn a_crash_is_reported_with_registers_mappings_code_and_stack() {
+    let root = Scratch::new("crash");
+    let source = r#"
+        #include <fcntl.h>
+        #include <stdlib.h>
+        #include <string.h>
+        #include <sys/mman.h>
+        #include <sys/wait.h>
+        #include <unistd.h>
+        static int crash(int how) {
+            volatile int ten = 10, zero = 0;
+            char *p;
+            switch (how) {
+            case 0:
+                __asm__ volatile("mov $0x1111222233334444, %%r13; mov $0x10, %%eax; movb $1, (%%rax)" ::: "rax", "r13");
+                break;
+            case 1: return ten / zero;
+            case 2: __asm__ volatile("ud2");
+            case 3: abort();
+            case 4:
+                p = mmap(NULL, 8192, PROT_READ, MAP_SHARED, open("/init.c", O_RDONLY), 0);
+                return p[4096];
+            default:
+                __asm__ volatile("jmp *%0" :: "r"(0x123000L));
+            }
+            return 0;
+        }
+        int main(void) {
+            for (int how = 0; how < 6; how++) {
+                if (fork() == 0) _exit(crash(how));
+                wait(NULL);
+            }
+            return 0;
+        }"#;
+    root.compile("init", source, STATIC_PIE);
+    let flags = format!("rootflags={}", root.0.display());
+    let out = vmlinux(&["rootfstype=hostfs", &flags, "init=/init"]);
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    let log = log_of(&out);
+    let report = |pid: u32| -> Vec<&str> {
+        let who = format!("init[{pid}/{pid}]: ");
+        log.iter().filter_map(|l| l.strip_prefix(&who)).collect()
+    };
+    let expect = |pid: u32, parts: &[&str]| {
+        let lines = report(pid);
+        for part in parts {
+            assert!(lines.iter().any(|l| l.contains(part)), "no {part:?} in {lines:#?}");
+        }
+    };
+    expect(
+        2,
+        &[
+            "SIGSEGV: nothing is mapped there (SEGV_MAPERR) at 0x10, ip 0x",
+            "ip in /init (",
+            " r-xp), offset 0x",
+            "address in not mapped; ",
+            "code ",
+            "<c6> 00 01",
+            "rax 0000000000000010",
+            "r13 1111222233334444",
+            "cr2 0000000000000010",
+            "trap 14, error 0x6",
+            "stack ",
+        ],
+    );
+    expect(3, &["SIGFPE: integer division by zero (FPE_INTDIV) at 0x", "<f7>"]);
+    expect(4, &["SIGILL: illegal instruction (ILL_ILLOPN) at 0x", "<0f> 0b"]);
+    expect(5, &["SIGABRT: sent by process 5 (code -6), ip 0x", "ip in /init ("]);
+    expect(
+        6,
+        &["SIGBUS: beyond the end of the file (BUS_ADRERR) at 0x", "address in /init.c (", "r--s), offset 0x1000"],
+    );
+    expect(7, &["SIGSEGV: nothing is mapped there (SEGV_MAPERR) at 0x123000", "ip in not mapped; "]);
+    assert!(!report(7).iter().any(|l| l.starts_with("code ")), "code where none can be: {log:#?}");
+}
+
+#[test]
+fn reports_of_many_crashes_are_limited() {
+    let root = Scratch::new("crashes");
+    let source = r#"
+        #include <sys/wait.h>
+        #include <unistd.h>
+        int main(void) {
+            for (int i = 0; i < 30; i++) {
+                if (fork() == 0) __builtin_trap();
+                wait(0);
+            }
+            return 0;
+        }"#;
+    root.compile("init", source, STATIC_PIE);
+    let flags = format!("rootflags={}", root.0.display());
+    let out = vmlinux(&["rootfstype=hostfs", &flags, "init=/init"]);
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    let shown = log_of(&out).iter().filter(|l| l.contains(": SIGILL: ")).count();
+    assert!((1..=20).contains(&shown), "{shown} of 30 reports, {out:?}");
+}
+
 #[test]
 fn an_idle_small_guest_is_small() {
     let root = Scratch::new("idle");
@@ -174,4 +278,53 @@ fn a_signal_from_outside_stops_the_machine() {
     let killed = Command::new("kill").args(["-TERM", &guest.id().to_string()]).status().unwrap();
     assert!(killed.success());
     assert_eq!(guest.wait().unwrap().code(), Some(128 + 15));
+}
+
+#[test]
+fn programs_mount_what_is_shared_and_nothing_else() {
+    let root = Scratch::new("shared");
+    let source = r#"
+        #include <errno.h>
+        #include <stdio.h>
+        #include <sys/mount.h>
+        static void show(const char *directory, unsigned long flags) {
+            char line[100] = "nothing";
+            if (mount("none", "/mnt", "hostfs", flags, directory) != 0) { printf("%s: %s\n", directory, strerrorname_np(errno)); return; }
+            FILE *f = fopen("/mnt/file", "r");
+            if (f) { fgets(line, sizeof line, f); fclose(f); }
+            errno = 0;
+            f = fopen("/mnt/new", "w");
+            printf("%s: %s, writing: %s\n", directory, line, strerrorname_np(errno));
+            if (f) { fputs("from the guest", f); fclose(f); }
+            umount("/mnt");
+        }
+        int main(void) {
+            show("/sub", 0);
+            show("sub", MS_RDONLY);
+            show("/", MS_RDONLY);
+            show("../outside", 0);
+            show("link", 0);
+            show("none", 0);
+            return 0;
+        }"#;
+    root.compile("init", source, &["-static-pie", "-D_GNU_SOURCE"]);
+    let host = Scratch::new("shared-host");
+    for dir in ["top/sub", "outside"] {
+        fs::create_dir_all(host.0.join(dir)).unwrap();
+        fs::write(host.0.join(dir).join("file"), dir).unwrap();
+    }
+    fs::create_dir(root.0.join("mnt")).unwrap();
+    std::os::unix::fs::symlink(host.0.join("outside"), host.0.join("top/link")).unwrap();
+    let flags = format!("rootflags={}", root.0.display());
+    let shared = format!("hostfs={}", host.0.join("top").display());
+    let out = vmlinux(&["rootfstype=hostfs", &flags, "quiet", &shared, "init=/init"]);
+    let said = String::from_utf8_lossy(&out.stdout);
+    let expected = "/sub: top/sub, writing: 0\nsub: top/sub, writing: EROFS\n/: nothing, writing: EROFS\n\
+        ../outside: ENOENT\nlink: ENOENT\nnone: ENOENT\n";
+    assert_eq!(said, expected, "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(fs::read_to_string(host.0.join("top/sub/new")).unwrap(), "from the guest");
+    let out = vmlinux(&["rootfstype=hostfs", &flags, "quiet", "init=/init"]);
+    assert!(String::from_utf8_lossy(&out.stdout).starts_with("/sub: EPERM\n"));
+    expect_refusal(&["rootfstype=hostfs", &flags, "hostfs=relative"], "hostfs=", &["accepted"]);
+    expect_refusal(&["rootfstype=hostfs", &flags, "hostfs=/no/such"], "hostfs=/no/such", &["ENOENT"]);
 }

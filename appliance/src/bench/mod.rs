@@ -45,6 +45,7 @@ const RECIPE: &str = "netbench";
 pub fn run(plan: Plan) -> Result<ExitCode> {
     let interrupt = Interrupt::install()?;
     let started = Timestamp::now();
+    let baseline = plan.baseline.as_deref().map(Report::read).transpose()?;
     let rootfs = match &plan.rootfs {
         Some(dir) => Rootfs::open(dir)?,
         None => rootfs::ensure(&Recipe::load(RECIPE)?, None, false, &interrupt)?,
@@ -57,7 +58,6 @@ pub fn run(plan: Plan) -> Result<ExitCode> {
         // Everything is in the cache now: the namespaces have no way out to a mirror.
         return unprivileged::run_again("`appliance bench`", &interrupt);
     }
-    let baseline = plan.baseline.as_deref().map(Report::read).transpose()?;
     let out = plan.out.clone().unwrap_or_else(|| PathBuf::from(format!("bench-results/{}", started.compact())));
     let raw = prepare_output(&out)?;
 

@@ -6,6 +6,8 @@
 
 mod boot;
 mod distribution;
+mod everyday;
+mod go;
 mod iperf3;
 mod lab;
 mod netperf;

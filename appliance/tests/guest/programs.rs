@@ -60,6 +60,70 @@ print(right.recv(100).decode())
 }
 
 #[test]
+fn a_shell_on_a_pseudoterminal_has_job_control() {
+    let program = r##"
+import fcntl, os, pty, select, signal, struct, termios, time
+
+pid, master = pty.fork()
+if pid == 0:
+    os.execvp("bash", ["bash", "--norc", "--noediting", "-i"])
+screen = b""
+def expect(text):
+    global screen
+    end = time.monotonic() + 20
+    while text not in screen:
+        ready = select.select([master], [], [], max(0, end - time.monotonic()))[0]
+        assert ready, (text, screen)
+        screen += os.read(master, 4096)
+    screen = screen[screen.index(text) + len(text):]
+    print(text.decode())
+def send(text):
+    os.write(master, text)
+
+expect(b"# ")
+fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("4H", 31, 97, 0, 0))
+send(b"tty; stty size\n")
+expect(b"/dev/pts/0")
+expect(b"31 97")
+send(b"sh -c 'echo u\"\"p; exec sleep 100'\n")
+expect(b"up")
+send(b"\x1a")
+expect(b"Stopped")
+send(b"bg; jobs\n")
+expect(b"Running")
+send(b"fg\n")
+while os.tcgetpgrp(master) == pid: time.sleep(0.01)
+send(b"\x03")
+while os.tcgetpgrp(master) != pid: time.sleep(0.01)
+send(b"echo status $?; cat\n")
+expect(b"status 130")
+while os.tcgetpgrp(master) == pid: time.sleep(0.01)
+send(b"lime\x7f\x7fne\n\x04")
+while os.tcgetpgrp(master) != pid: time.sleep(0.01)
+send(b"exit 3\n")
+expect(b"line")
+try:
+    while os.read(master, 4096): pass
+except OSError as error:
+    print(error.strerror)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+# What has the terminal when its master closes hears of it.
+pid, master = pty.fork()
+if pid == 0:
+    os.execvp("sh", ["sh", "-c", "echo ready; exec sleep 100"])
+expect(b"ready")
+os.close(master)
+print(signal.Signals(-os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).name)
+"##;
+    let output =
+        "# \n/dev/pts/0\n31 97\nup\nStopped\nRunning\nstatus 130\nline\nInput/output error\n3\nready\nSIGHUP\n";
+    for hook in [Hook::Seccomp, Hook::Patch] {
+        expect_python(hook, program, output);
+    }
+}
+
+#[test]
 fn python_subprocesses() {
     let program = r#"
 import os, signal, subprocess, sys

@@ -49,7 +49,7 @@ pub const USER_CS: u64 = 0x33;
 /// The stack segment selector of user code on Linux.
 pub const USER_SS: u64 = 0x2b;
 
-/// EFLAGS: carry (an example of what a program may set freely).
+/// EFLAGS: single step.
 pub const FLAG_TF: u64 = 1 << 8;
 /// EFLAGS: interrupts enabled; always set in user mode.
 pub const FLAG_IF: u64 = 1 << 9;

@@ -1,6 +1,6 @@
 //! The way up: what the entry code calls, set by the kernel at boot.
 
-use super::frame::TrapFrame;
+use super::frame::{FLAG_TF, TrapFrame};
 use super::trap::Trap;
 use super::vcpu::{pending, this_vcpu};
 use crate::sync::Once;
@@ -34,6 +34,10 @@ pub(super) fn hooks() -> &'static Hooks {
 
 pub(super) extern "C" fn flatland_syscall(frame: &mut TrapFrame) {
     (hooks().syscall)(frame);
+    // The quick way out sets the flags a few instructions too early for single-stepping.
+    if frame.rflags & FLAG_TF != 0 {
+        frame.full = 1;
+    }
 }
 
 pub(super) extern "C" fn flatland_trap(frame: &mut TrapFrame) {

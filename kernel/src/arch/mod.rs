@@ -18,7 +18,7 @@ pub use context::{Context, ContextRef, switch};
 pub use frame::TrapFrame;
 pub use hooks::{Hooks, set_hooks};
 pub use trap::Trap;
-pub use vcpu::{MAX_VCPUS, current_vcpu_index, request_preemption_check, set_signal_pending};
+pub use vcpu::{MAX_VCPUS, current_vcpu_index, request_preemption_check, set_signal_pending, take_interruption};
 
 /// Address of the host's signal trampoline.
 pub fn sigreturn_address() -> u64 {

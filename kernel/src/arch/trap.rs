@@ -104,7 +104,10 @@ extern "C" fn handler(signo: i32, info: &HostSigInfo, context: &mut HostContext)
     let in_kernel = text::contains(cx.rip);
     match signo {
         SIGSYS => system_call(vcpu, info, cx, in_kernel),
-        PREEMPT_SIGNAL => interruption(vcpu, cx, in_kernel),
+        PREEMPT_SIGNAL => {
+            crate::host::preemption_fired();
+            interruption(vcpu, cx, in_kernel);
+        }
         _ if STOP_SIGNALS.contains(&signo) => {
             crate::host::stop(128 + signo);
             interruption(vcpu, cx, in_kernel);

@@ -155,6 +155,11 @@ pub fn request_preemption_check() {
     }
 }
 
+/// Whether an interruption has come that nobody has dealt with yet; the caller does that now.
+pub fn take_interruption() -> bool {
+    this_vcpu().is_some_and(|v| v.take(pending::EVENTS) != 0)
+}
+
 /// Tells the vCPU whether the thread that it runs, or is about to run, has signals to deliver.
 pub fn set_signal_pending(is_pending: bool) {
     if let Some(v) = this_vcpu() {

@@ -65,6 +65,8 @@ pub struct Options {
     /// The root is only read; changes go to memory and are gone afterwards (`rootflags=overlay`).
     pub overlay: bool,
     pub writable: bool,
+    /// A host directory that programs may mount.
+    pub hostfs: Option<String>,
     pub init: Option<String>,
     pub init_args: Vec<String>,
     pub init_env: Vec<String>,
@@ -120,6 +122,7 @@ A Linux machine in one host process.
   rootflags=overlay                what is written to the root goes to memory (hostfs: rootflags=DIR,overlay)
   initrd=FILE                      cpio archives (gzip, zstd) in memory are the root; init is /init then
   rw | ro                          whether the root may be written (default: ro)
+  hostfs=DIR                       programs may mount DIR and what is below it (mount -t hostfs none PLACE -o SUBDIRECTORY)
   init=PATH                        the first program (default: /sbin/init, /etc/init, /bin/init, /bin/sh)
   mem=SIZE                         guest memory, with k, m or g (default: 512m, least: 16m)
   ncpus=N                          virtual processors (only 1 so far)
@@ -218,6 +221,7 @@ pub fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Command, Option
         root: Root::Hostfs(String::new()),
         overlay: false,
         writable: false,
+        hostfs: None,
         init: None,
         init_args: Vec::new(),
         init_env: Vec::new(),
@@ -300,6 +304,12 @@ fn option(word: &str, o: &mut Options, draft: &mut Draft) -> Result<(), OptionEr
                 return Err(OptionError::new("init=", value, "not an absolute path", "init=/path/to/program"));
             }
             o.init = Some(value.to_owned());
+        }
+        "hostfs" => {
+            if !value.starts_with('/') {
+                return Err(OptionError::new("hostfs=", value, "not an absolute path", "hostfs=/host/directory"));
+            }
+            o.hostfs = Some(value.to_owned());
         }
         "root" => draft.root = Some(value.to_owned()),
         "rootfstype" => draft.rootfstype = Some(value.to_owned()),

@@ -10,7 +10,7 @@ use crate::loader::{self, Program, Request};
 use crate::mm::{Access, FaultError, window};
 use crate::sched;
 use crate::signal;
-use crate::task::{self, Credentials, Rlimits, Thread, ThreadParts};
+use crate::task::{self, Rlimits, Thread, ThreadParts};
 use crate::{host, syscall, time};
 use alloc::format;
 use alloc::string::String;
@@ -31,7 +31,7 @@ pub(super) fn prepare(o: &Options) -> Result<Arc<Thread>, BootError> {
         })?,
         None => load_default(o)?,
     };
-    let Program { mm, entry, sp, exe, comm } = program;
+    let Program { mm, entry, sp, exe, comm, credentials } = program;
     let frame = TrapFrame::start(entry as u64, sp as u64);
     let process = task::new_init_process()?;
     process.set_exe(exe);
@@ -41,7 +41,7 @@ pub(super) fn prepare(o: &Options) -> Result<Arc<Thread>, BootError> {
         files,
         fs: Actor::kernel().fs,
         mm,
-        credentials: Arc::new(Credentials::root()),
+        credentials: Arc::new(credentials),
         comm: [0; task::COMM_LEN],
         context: Context::new(&frame)?,
     };
@@ -143,7 +143,7 @@ fn guest_fault(_frame: &mut TrapFrame, trap: &Trap) {
         match t.mm().fault(addr, access) {
             Ok(()) => return,
             Err(FaultError::OutOfMemory) => return signal::out_of_memory(t),
-            Err(FaultError::BeyondEnd) => {}
+            Err(FaultError::BeyondEnd) => return signal::force_bus(t, trap),
             Err(end) => return signal::force_segv(t, end == FaultError::Denied, trap),
         }
     }

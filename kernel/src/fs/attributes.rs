@@ -3,6 +3,7 @@
 use super::context::Actor;
 use super::dentry::Path;
 use super::inode::{FileKind, SetAttributes, Timestamp};
+use super::notify;
 use super::permission::{self, Access};
 use crate::error::{Errno, Result};
 use crate::task::{Capability, Gid, Uid};
@@ -28,6 +29,15 @@ impl NewTime {
     }
 }
 
+impl Path {
+    /// Changes attributes, unasked whether that is allowed; who watches hears of it.
+    pub fn change(&self, change: &SetAttributes) -> Result<()> {
+        self.inode().set_attributes(change)?;
+        notify::attributes_changed(self, change);
+        Ok(())
+    }
+}
+
 impl Actor {
     /// Changes the permission bits (chmod(2)).
     pub fn chmod(&self, path: &Path, mode: u32) -> Result<()> {
@@ -43,7 +53,7 @@ impl Actor {
         if !self.who.in_group(meta.gid) && !self.who.capable(Capability::Fsetid) {
             mode &= !0o2000;
         }
-        path.inode().set_attributes(&SetAttributes { mode: Some(mode), ..SetAttributes::default() })
+        path.change(&SetAttributes { mode: Some(mode), ..SetAttributes::default() })
     }
 
     /// Changes owner and group (chown(2)); `None` leaves one as it is.
@@ -64,7 +74,7 @@ impl Actor {
             let group_bit = if meta.mode & 0o010 != 0 { 0o2000 } else { 0 };
             change.mode = Some(meta.mode & !(0o4000 | group_bit));
         }
-        path.inode().set_attributes(&change)
+        path.change(&change)
     }
 
     /// Changes access and modification time (utimensat(2)).
@@ -81,18 +91,23 @@ impl Actor {
             permission::check_metadata(&meta, Access::WRITE, &self.who)?;
         }
         let change = SetAttributes { atime: atime.value(), mtime: mtime.value(), ..SetAttributes::default() };
-        path.inode().set_attributes(&change)
+        path.change(&change)
     }
 
-    /// Changes the size of a named file (truncate(2)).
-    pub fn truncate(&self, path: &Path, size: u64) -> Result<()> {
+    /// Whether the size of a named file may be changed: its kind, its permissions and its mount.
+    pub fn check_truncate(&self, path: &Path) -> Result<()> {
         match path.inode().kind() {
             FileKind::Directory => return Err(Errno::EISDIR.into()),
             FileKind::Regular => {}
             _ => return Err(Errno::EINVAL.because("only regular files are truncated")),
         }
         permission::check(&**path.inode(), Access::WRITE, &self.who)?;
-        path.mount().check_writable()?;
-        path.inode().set_attributes(&SetAttributes { size: Some(size), ..SetAttributes::default() })
+        path.mount().check_writable()
+    }
+
+    /// Changes the size of a named file (truncate(2)).
+    pub fn truncate(&self, path: &Path, size: u64) -> Result<()> {
+        self.check_truncate(path)?;
+        path.change(&SetAttributes { size: Some(size), ..SetAttributes::default() })
     }
 }

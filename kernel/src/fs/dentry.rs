@@ -61,6 +61,9 @@ impl fmt::Debug for Dentry {
 impl Drop for Dentry {
     /// Lets go of the ancestors one by one: dropping them recursively could overflow a kernel stack.
     fn drop(&mut self) {
+        if self.place.get_mut().unlinked {
+            super::notify::dentry_gone(&self.inode);
+        }
         let mut next = self.place.get_mut().parent.take();
         while let Some(dentry) = next {
             next = match Arc::into_inner(dentry) {

@@ -130,8 +130,8 @@ impl FileOps for MemoryDevice {
         matches!(self, MemoryDevice::Null | MemoryDevice::Zero | MemoryDevice::Full)
     }
 
-    fn has_readiness(&self) -> bool {
-        matches!(self, MemoryDevice::Random | MemoryDevice::KernelLog)
+    fn has_readiness(&self) -> Option<bool> {
+        Some(matches!(self, MemoryDevice::Random | MemoryDevice::KernelLog))
     }
 
     fn map_source(&self, _file: &OpenFile) -> Result<MapSource> {

@@ -19,6 +19,7 @@ const NODES: &[(&[u8], u32, u32, u32)] = &[
     (b"kmsg", 1, 11, 0o644),
     (b"tty", 5, 0, 0o666),
     (b"console", 5, 1, 0o600),
+    (b"ptmx", 5, 2, 0o666),
 ];
 
 const LINKS: &[(&[u8], &[u8])] = &[

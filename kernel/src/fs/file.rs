@@ -1,13 +1,16 @@
 //! Open file descriptions: what a descriptor refers to (open(2), "Open file descriptions").
 //!
 //! [`OpenFile`] holds what every description has: status flags, offset, the path it was opened by. What a kind of file
-//! does is behind [`FileOps`]. No operation of `FileOps` blocks: it answers EAGAIN, and `fs::io` registers with the
+//! does is behind [`FileOps`]. No operation of `FileOps` but
+//! [`FileOps::read_patiently`] blocks: it answers EAGAIN, and `fs::io` registers with the
 //! file's wait queues, looks again and sleeps. Blocking, timeouts, signals and SA_RESTART are thus in one place for all
 //! kinds of files.
 
 use super::epoll::{Epoll, Watchers};
-use super::inode::{DirSink, FileKind, Inode, Metadata};
+use super::inode::{DirSink, FallocateMode, FileKind, Inode, Metadata};
+use super::notify;
 use super::poll::{PollEvents, PollWatch};
+use super::signal_io::SignalIo;
 use crate::error::{Errno, Result};
 use crate::mm::{IovDest, IovSource};
 use crate::sync::{Rank, SpinGuard, SpinLock};
@@ -58,12 +61,9 @@ impl OpenFlags {
         !self.contains(OpenFlags::PATH) && self.intersects(OpenFlags::WRONLY | OpenFlags::RDWR)
     }
 
-    /// The flags that fcntl(F_SETFL) may change.
-    pub const SETTABLE: OpenFlags = OpenFlags::APPEND
-        .union(OpenFlags::NONBLOCK)
-        .union(OpenFlags::ASYNC)
-        .union(OpenFlags::DIRECT)
-        .union(OpenFlags::NOATIME);
+    /// The flags that fcntl(F_SETFL) may change, but for O_ASYNC ([`OpenFile::set_async`]).
+    pub const SETTABLE: OpenFlags =
+        OpenFlags::APPEND.union(OpenFlags::NONBLOCK).union(OpenFlags::DIRECT).union(OpenFlags::NOATIME);
 }
 
 /// Which way a blocking transfer goes, for timeouts (`SO_RCVTIMEO`, `SO_SNDTIMEO`).
@@ -145,14 +145,22 @@ pub trait FileOps: Any + Send + Sync {
         PollEvents::READABLE | PollEvents::WRITABLE
     }
 
-    /// Whether readiness means anything here: epoll(7) refuses files that are always ready.
-    fn has_readiness(&self) -> bool {
-        true
+    /// Whether readiness means anything here: epoll(7) refuses files that are always ready. `None` if the file's kind says
+    /// it: regular files and directories are always ready.
+    fn has_readiness(&self) -> Option<bool> {
+        None
     }
 
     /// How long a blocking transfer may wait (socket timeouts); `None` is for ever.
     fn timeout(&self, direction: Direction) -> Option<Duration> {
         let _ = direction;
+        None
+    }
+
+    /// A blocking read that waits for something else than poll(2) does (VMIN and VTIME of a terminal), and so waits by
+    /// itself. `None`: `fs::io` waits, as for nearly all files.
+    fn read_patiently(&self, thread: &Thread, dst: &mut IovDest<'_>) -> Option<Result<usize>> {
+        let _ = (thread, dst);
         None
     }
 
@@ -182,6 +190,12 @@ pub trait FileOps: Any + Send + Sync {
     /// Of a block device: brings what was written to stable storage (fsync(2)).
     fn sync_device(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// Takes a message of the kernel's own (mq_notify(2), SIGEV_THREAD). EINVAL where none is taken.
+    fn deliver(&self, message: &[u8]) -> Result<()> {
+        let _ = message;
+        Err(Errno::EINVAL.because("this file takes no messages from the kernel"))
     }
 
     /// Told when fcntl(F_SETFL) changed the status flags.
@@ -215,10 +229,13 @@ pub struct OpenFile {
     path: Option<super::Path>,
     /// The epoll instances that watch it.
     watchers: SpinLock<Watchers>,
+    /// Whom to signal when it becomes ready.
+    signal_io: SpinLock<SignalIo>,
 }
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
+        notify::closed(self);
         super::locks::description_dropped(self);
         let watchers = core::mem::take(self.watchers.get_mut());
         if !watchers.is_empty() {
@@ -239,13 +256,20 @@ impl OpenFile {
     }
 
     fn build(ops: Arc<dyn FileOps>, flags: OpenFlags, path: Option<super::Path>) -> Arc<Self> {
-        let spent = OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::NOCTTY | OpenFlags::TRUNC | OpenFlags::CLOEXEC;
+        // O_ASYNC cannot be set by open(2): it is set through a descriptor.
+        let spent = OpenFlags::CREAT
+            | OpenFlags::EXCL
+            | OpenFlags::NOCTTY
+            | OpenFlags::TRUNC
+            | OpenFlags::CLOEXEC
+            | OpenFlags::ASYNC;
         Arc::new(OpenFile {
             ops,
             flags: AtomicU32::new((flags & !spent).bits()),
             offset: SpinLock::new(Rank::OpenFile, 0),
             path,
             watchers: SpinLock::new(Rank::OpenFile, Watchers::default()),
+            signal_io: SpinLock::new(Rank::OpenFile, SignalIo::default()),
         })
     }
 
@@ -272,6 +296,19 @@ impl OpenFile {
         let keep = self.flags() & !OpenFlags::SETTABLE;
         self.flags.store((keep | (new & OpenFlags::SETTABLE)).bits(), Ordering::Relaxed);
         self.ops.flags_changed(self);
+    }
+
+    pub(super) fn signal_io(&self) -> &SpinLock<SignalIo> {
+        &self.signal_io
+    }
+
+    pub(super) fn store_async_flag(&self, on: bool) {
+        let bit = OpenFlags::ASYNC.bits();
+        if on {
+            self.flags.fetch_or(bit, Ordering::Relaxed)
+        } else {
+            self.flags.fetch_and(!bit, Ordering::Relaxed)
+        };
     }
 
     /// Whether O_NONBLOCK is set.
@@ -305,6 +342,45 @@ impl OpenFile {
     /// The offset, held for the length of one transfer, so that two transfers through one description do not interleave.
     pub fn offset(&self) -> SpinGuard<'_, u64> {
         self.offset.lock()
+    }
+
+    /// Reads once, without waiting; who watches the file hears of it.
+    pub fn read(&self, dst: &mut IovDest<'_>, offset: Option<u64>) -> Result<usize> {
+        let n = self.ops.read(self, dst, offset)?;
+        if n > 0 {
+            notify::accessed(self);
+        }
+        Ok(n)
+    }
+
+    /// Writes once, without waiting; who watches the file hears of it.
+    pub fn write(&self, src: &mut IovSource<'_>, offset: Option<u64>) -> Result<usize> {
+        let n = self.ops.write(self, src, offset)?;
+        if n > 0 {
+            notify::modified(self);
+        }
+        Ok(n)
+    }
+
+    /// Lists entries of an open directory from `cookie` on.
+    pub fn list(&self, cookie: u64, sink: DirSink<'_>) -> Result<()> {
+        self.ops.read_dir(self, cookie, sink)?;
+        notify::accessed(self);
+        Ok(())
+    }
+
+    /// Changes the allocation of a range (fallocate(2)).
+    pub fn fallocate(&self, mode: FallocateMode, offset: u64, len: u64) -> Result<()> {
+        self.inode().ok_or(Errno::ENODEV)?.fallocate(mode, offset, len)?;
+        notify::modified(self);
+        Ok(())
+    }
+
+    /// Whether it has any readiness to wait for: regular files are always ready.
+    pub fn has_readiness(&self) -> bool {
+        let kind = self.inode().map(|i| i.kind());
+        let by_kind = || !matches!(kind, Some(FileKind::Regular | FileKind::Directory | FileKind::BlockDevice));
+        self.ops.has_readiness().unwrap_or_else(by_kind)
     }
 
     /// The present readiness.

@@ -330,10 +330,11 @@ pub trait Inode: Any + Send + Sync {
         true
     }
 
-    /// Makes an object with a name in this directory. EEXIST if the name is taken.
+    /// Makes an object with a name in this directory. EEXIST if the name is taken. The default refuses as Linux does.
     fn create(&self, name: &[u8], new: &NewInode<'_>) -> Result<Arc<dyn Inode>> {
-        let _ = (name, new);
-        Err(Errno::EPERM.because("this file system makes no files"))
+        let _ = name;
+        let errno = if new.kind == NewKind::Regular { Errno::EACCES } else { Errno::EPERM };
+        Err(errno.because("this file system makes no files"))
     }
 
     /// Makes a regular file without a name (`O_TMPFILE`).

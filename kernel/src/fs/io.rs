@@ -5,10 +5,12 @@
 //! some bytes moved ends the call with their number.
 
 use super::file::{Direction, OpenFile, OpenFlags};
+use super::inode::Inode;
 use super::poll::{PollEvents, PollWatch};
-use crate::error::{Errno, Result};
+use crate::error::{Errno, Error, Result};
 use crate::mm::{IovDest, IovSource};
 use crate::sched;
+use crate::signal::Signal;
 use crate::task::{Resource, Thread};
 use crate::time::{self, Instant};
 
@@ -70,7 +72,15 @@ pub fn read(t: &Thread, file: &OpenFile, mut dst: IovDest<'_>, offset: Option<u6
         if offset.is_some() {
             return Err(Errno::ESPIPE.into());
         }
-        return repeat(t, file, PollEvents::READABLE, Direction::Read, || file.ops().read(file, &mut dst, None));
+        if !file.nonblocking()
+            && let Some(result) = file.ops().read_patiently(t, &mut dst)
+        {
+            if matches!(result, Ok(n) if n > 0) {
+                super::notify::accessed(file);
+            }
+            return result;
+        }
+        return repeat(t, file, PollEvents::READABLE, Direction::Read, || file.read(&mut dst, None));
     }
     repeat(t, file, PollEvents::READABLE, Direction::Read, || read_seekable(file, &mut dst, offset))
 }
@@ -78,16 +88,16 @@ pub fn read(t: &Thread, file: &OpenFile, mut dst: IovDest<'_>, offset: Option<u6
 /// One transfer from a file with an offset, which never blocks.
 pub fn read_seekable(file: &OpenFile, dst: &mut IovDest<'_>, offset: Option<u64>) -> Result<usize> {
     if let Some(at) = offset {
-        return file.ops().read(file, dst, Some(at));
+        return file.read(dst, Some(at));
     }
     if !file.ops().locks_offset() {
         let at = *file.offset();
-        let n = file.ops().read(file, dst, Some(at))?;
+        let n = file.read(dst, Some(at))?;
         *file.offset() = at + n as u64;
         return Ok(n);
     }
     let mut at = file.offset();
-    let n = file.ops().read(file, dst, Some(*at))?;
+    let n = file.read(dst, Some(*at))?;
     *at += n as u64;
     Ok(n)
 }
@@ -120,7 +130,7 @@ fn write_stream(t: &Thread, file: &OpenFile, src: &mut IovSource<'_>) -> Result<
             if done > 0 && file.ops().pipe().is_none() && file.poll(&mut PollWatch::look()).contains(PollEvents::ERR) {
                 return Ok(0);
             }
-            file.ops().write(file, src, None)
+            file.write(src, None)
         });
         match step {
             Ok(n) => done += n,
@@ -142,16 +152,16 @@ fn write_stream(t: &Thread, file: &OpenFile, src: &mut IovSource<'_>) -> Result<
 /// One transfer to a file with an offset, which never blocks. With O_APPEND the file itself finds its end.
 pub fn write_seekable(file: &OpenFile, src: &mut IovSource<'_>, offset: Option<u64>) -> Result<usize> {
     if let Some(at) = offset {
-        return file.ops().write(file, src, Some(at));
+        return file.write(src, Some(at));
     }
     if !file.ops().locks_offset() {
         let at = *file.offset();
-        let n = file.ops().write(file, src, Some(at))?;
+        let n = file.write(src, Some(at))?;
         *file.offset() = at + n as u64;
         return Ok(n);
     }
     let mut at = file.offset();
-    let n = file.ops().write(file, src, Some(*at))?;
+    let n = file.write(src, Some(*at))?;
     *at += n as u64;
     if n > 0
         && file.flags().contains(OpenFlags::APPEND)
@@ -162,7 +172,7 @@ pub fn write_seekable(file: &OpenFile, src: &mut IovSource<'_>, offset: Option<u
     Ok(n)
 }
 
-/// Cuts a write to a regular file at RLIMIT_FSIZE (setrlimit(2)). EFBIG if nothing of it fits.
+/// Cuts a write to a regular file at RLIMIT_FSIZE (setrlimit(2)). EFBIG and SIGXFSZ if nothing of it fits.
 fn limit_size(t: &Thread, file: &OpenFile, src: &mut IovSource<'_>, offset: Option<u64>) -> Result<()> {
     let limit = t.process().rlimits().get(Resource::FileSize).rlim_cur;
     if limit == crate::task::INFINITY || src.is_empty() {
@@ -175,10 +185,22 @@ fn limit_size(t: &Thread, file: &OpenFile, src: &mut IovSource<'_>, offset: Opti
         offset.unwrap_or_else(|| *file.offset())
     };
     match limit.checked_sub(at) {
-        None | Some(0) => Err(Errno::EFBIG.because("RLIMIT_FSIZE")),
+        None | Some(0) => Err(size_limit_reached(t)),
         Some(room) => {
             src.truncate(usize::try_from(room).unwrap_or(usize::MAX));
             Ok(())
         }
     }
+}
+
+/// Whether a regular file may grow to `size` bytes under RLIMIT_FSIZE; one that is larger already may shrink to it. EFBIG
+/// and SIGXFSZ if not.
+pub fn check_growth(t: &Thread, inode: &dyn Inode, size: u64) -> Result<()> {
+    let limit = t.process().rlimits().get(Resource::FileSize).rlim_cur;
+    if size > limit && inode.metadata()?.size < size { Err(size_limit_reached(t)) } else { Ok(()) }
+}
+
+fn size_limit_reached(t: &Thread) -> Error {
+    crate::signal::raise(t, Signal::XFSZ);
+    Errno::EFBIG.because("RLIMIT_FSIZE")
 }

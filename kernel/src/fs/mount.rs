@@ -117,6 +117,27 @@ impl Mount {
         *self.at.lock() = Some(place.clone());
         MOUNTS.lock().insert(key(place), self.clone());
     }
+
+    /// Takes the mount off its place, with all that stands on it; returns the place.
+    fn detach(&self) -> Option<Path> {
+        let place = self.at.lock().take()?;
+        place.dentry().remove_mount();
+        let removed = MOUNTS.lock().remove(&key(&place));
+        drop(removed);
+        Some(place)
+    }
+
+    /// Whether `place` lies in this mount or in one that stands on it.
+    fn carries(self: &Arc<Self>, place: &Path) -> bool {
+        let mut at = place.mount().clone();
+        while !Arc::ptr_eq(&at, self) {
+            match at.mountpoint() {
+                Some(below) => at = below.mount().clone(),
+                None => return false,
+            }
+        }
+        true
+    }
 }
 
 /// The mount that covers `place`, if one does.
@@ -185,6 +206,68 @@ fn submounts(what: &Path) -> Vec<Arc<Mount>> {
     chosen
 }
 
+/// Moves the mount whose top is `what`, with all that stands on it, to another place (`MS_MOVE`). EINVAL if `what` is no
+/// mount or the root, ELOOP if the place is inside it.
+pub fn move_mount(what: &Path, on: &Path) -> Result<()> {
+    let mount = what.mount();
+    if !what.is_mount_root() || mount.mountpoint().is_none() {
+        return Err(Errno::EINVAL.because("only a mount is moved, and not the root"));
+    }
+    let on = on.clone().top_mount();
+    let directory = |d: &Arc<Dentry>| d.inode().kind() == FileKind::Directory;
+    if directory(mount.root()) != directory(on.dentry()) {
+        return Err(Errno::EINVAL.because("a directory goes on a directory, a file on a file"));
+    }
+    if mount.carries(&on) {
+        return Err(Errno::ELOOP.because("a mount cannot stand on itself"));
+    }
+    let before = mount.detach();
+    mount.attach(&on);
+    drop(before);
+    Ok(())
+}
+
+/// Whether `place` is `top` or below it, through mounts.
+fn is_below(place: &Path, top: &Path) -> bool {
+    let mut at = place.clone();
+    while !Arc::ptr_eq(at.mount(), top.mount()) {
+        match at.mount().mountpoint() {
+            Some(below) => at = below,
+            None => return false,
+        }
+    }
+    top.dentry().is_ancestor_of(at.dentry())
+}
+
+/// pivot_root(2): the mount whose top is `new` takes the place of the one whose top is `root`, which goes to `put_old`.
+/// Processes that are at the old root are the caller's to move.
+pub fn pivot_root(root: &Path, new: &Path, put_old: &Path) -> Result<()> {
+    if Arc::ptr_eq(new.mount(), root.mount()) || Arc::ptr_eq(put_old.mount(), root.mount()) {
+        return Err(Errno::EBUSY.because("the new root, or the place for the old one, is on the current root mount"));
+    }
+    let new_is_mount = new.is_mount_root() && new.mount().mountpoint().is_some();
+    if !root.is_mount_root() || !new_is_mount {
+        return Err(Errno::EINVAL.because("the root and the new root must be mounts"));
+    }
+    if !is_below(put_old, new) || !is_below(new, root) {
+        return Err(Errno::EINVAL.because("the place for the old root must be below the new one, that below the root"));
+    }
+    let (old, new) = (root.mount().clone(), new.mount().clone());
+    // The references that the table held end after its lock is free.
+    let freed = new.detach();
+    let former = old.detach();
+    old.attach(&put_old.clone().top_mount());
+    match &former {
+        Some(place) => new.attach(place),
+        None => {
+            let before = ROOT.lock().replace(new);
+            drop(before);
+        }
+    }
+    drop((freed, former));
+    Ok(())
+}
+
 /// Changes the flags of the mount whose top is `at` (`MS_REMOUNT`).
 pub fn remount(at: &Path, flags: MountFlags) -> Result<()> {
     if !at.is_mount_root() {
@@ -197,7 +280,10 @@ pub fn remount(at: &Path, flags: MountFlags) -> Result<()> {
     } else {
         at.mount().fs.sync()?;
     }
-    at.mount().flags.store(flags.bits(), Ordering::Relaxed);
+    // Without a word on access times they stay as they are (mount(2)).
+    let atime = MountFlags::NOATIME | MountFlags::NODIRATIME | MountFlags::RELATIME | MountFlags::STRICTATIME;
+    let kept = if flags.intersects(atime) { MountFlags::empty() } else { at.mount().flags() & atime };
+    at.mount().flags.store((flags | kept).bits(), Ordering::Relaxed);
     Ok(())
 }
 
@@ -217,16 +303,13 @@ pub fn unmount(at: &Path, detach: bool) -> Result<()> {
         return Err(Errno::EBUSY.into());
     }
     for m in children.iter().rev().chain([mount]) {
-        let Some(place) = m.mountpoint() else { continue };
-        place.dentry().remove_mount();
-        let removed = MOUNTS.lock().remove(&key(&place));
-        drop(removed);
-        if !Arc::ptr_eq(m, mount) {
-            *m.at.lock() = None;
-        }
+        drop(m.detach());
     }
-    let old = mount.at.lock().take();
-    drop((old, place));
+    drop(place);
+    let device = mount.fs.device();
+    if !list().iter().any(|m| m.fs.device() == device) {
+        super::notify::unmounted(device);
+    }
     for m in children.iter().chain([mount]) {
         shut_down_unless_shown(&m.fs)?;
     }

@@ -4,6 +4,7 @@ use super::context::Actor;
 use super::dentry::{Dentry, Path};
 use super::inode::{FileKind, LinkTarget, NAME_MAX, NewKind, RenameMode};
 use super::lookup::{ParentAndName, Resolve};
+use super::notify;
 use super::permission::{self, Access};
 use crate::error::{Errno, Result};
 use crate::task::Capability;
@@ -21,7 +22,9 @@ impl Actor {
         let mode = if matches!(kind, NewKind::Symlink(_)) { 0o777 } else { mode & !self.fs.umask() };
         let new = self.new_inode(dir, kind, mode)?;
         let inode = dir.inode().create(name, &new)?;
-        Ok(dir.with_dentry(dir.dentry().insert_new(name, inode)))
+        let dentry = dir.dentry().insert_new(name, inode);
+        notify::created(dir.dentry(), name, dentry.inode());
+        Ok(dir.with_dentry(dentry))
     }
 
     /// Whether names in `dir` may be made and removed.
@@ -88,6 +91,7 @@ impl Actor {
         self.check_protected_link(target)?;
         place.dir.inode().link(&place.name, target.inode())?;
         place.dir.dentry().insert_new(&place.name, target.inode().clone());
+        notify::linked(place.dir.dentry(), &place.name, target.inode());
         Ok(())
     }
 
@@ -128,6 +132,7 @@ impl Actor {
         }
         place.dir.inode().unlink(&place.name)?;
         place.dir.dentry().remove_child(&victim);
+        notify::removed(place.dir.dentry(), &place.name, victim);
         Ok(())
     }
 
@@ -146,6 +151,7 @@ impl Actor {
         }
         place.dir.inode().rmdir(&place.name)?;
         place.dir.dentry().remove_child(&victim);
+        notify::removed(place.dir.dentry(), &place.name, victim);
         Ok(())
     }
 
@@ -171,16 +177,21 @@ impl Actor {
             return Ok(());
         }
         from.dir.inode().rename(&from.name, to.dir.inode(), &to.name, mode)?;
+        let old_place = (&**from.dir.dentry(), from.name.as_slice());
+        let new_place = (&**to.dir.dentry(), to.name.as_slice());
         match (mode, &target) {
             (RenameMode::Exchange, Some(t)) => {
                 from.dir.dentry().move_child(&moved, to.dir.dentry(), &to.name);
                 to.dir.dentry().move_child(t, from.dir.dentry(), &from.name);
+                notify::moved(old_place, new_place, &moved, None);
+                notify::moved(new_place, old_place, t, None);
             }
             _ => {
                 if let Some(t) = &target {
                     to.dir.dentry().remove_child(t);
                 }
                 from.dir.dentry().move_child(&moved, to.dir.dentry(), &to.name);
+                notify::moved(old_place, new_place, &moved, target);
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use super::inode::{FileKind, NewInode, NewKind, SetAttributes};
 use super::lookup::{Last, Resolve, Walker};
 use super::mount::MountFlags;
 use super::permission::{self, Access};
-use super::{device, fifo};
+use super::{device, fifo, notify};
 use crate::error::{Errno, Result};
 use crate::task::{Capability, Gid};
 use alloc::sync::Arc;
@@ -87,8 +87,8 @@ impl Actor {
                         }
                         other => other?,
                     };
-                    // The maker may write whatever the new file's mode says.
-                    return self.open_inode(path, flags);
+                    // The maker may write whatever the new file's mode says. There is nothing to cut.
+                    return self.open_inode(path, flags & !OpenFlags::TRUNC);
                 }
             }
         }
@@ -167,10 +167,12 @@ impl Actor {
             FileKind::Symlink => return Err(Errno::ELOOP.into()),
             FileKind::Socket => return Err(Errno::ENXIO.into()),
         };
+        let file = OpenFile::opened(ops, flags, path.clone());
+        notify::opened(&file);
         if flags.contains(OpenFlags::TRUNC) && kind == FileKind::Regular {
-            inode.set_attributes(&SetAttributes { size: Some(0), ..SetAttributes::default() })?;
+            path.change(&SetAttributes { size: Some(0), ..SetAttributes::default() })?;
         }
-        Ok(OpenFile::opened(ops, flags, path))
+        Ok(file)
     }
 
     /// What a new object in `dir` gets: owner, group (the directory's if that is set-group-ID), mode.

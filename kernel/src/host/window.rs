@@ -171,6 +171,18 @@ impl HostWindow {
             .map_err(host_memory_error)
     }
 
+    /// Maps the memory file's bytes that belong to the addresses from `home` on over the range as well, inaccessible.
+    pub fn map_again(&self, addr: usize, len: usize, home: usize) -> Result<()> {
+        self.assert_inside(addr, len);
+        self.assert_inside(home, len);
+        let flags = MapFlags::SHARED | MapFlags::NORESERVE | MapFlags::FIXED;
+        let offset = self.offset_of(home) as u64;
+        // SAFETY: replaces a range of the window, which nothing in the host's Rust refers to.
+        unsafe { mmap(addr as *mut _, len, ProtFlags::empty(), flags, &self.memory, offset) }
+            .map(|_| ())
+            .map_err(host_memory_error)
+    }
+
     /// Drops a host file's private copies of the range's pages (madvise(2), MADV_DONTNEED).
     pub fn drop_private(&self, addr: usize, len: usize) -> Result<()> {
         self.assert_inside(addr, len);

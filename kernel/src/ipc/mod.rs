@@ -1,3 +1,4 @@
 //! Communication between processes that is neither file nor socket.
 
 pub mod futex;
+pub mod sysv;

@@ -43,7 +43,7 @@ pub(super) fn read_at(file: &OpenFile, buf: &mut [u8], offset: u64) -> Result<us
     let mut dst = IovDest::kernel(buf);
     let mut done = 0;
     while !dst.is_empty() {
-        match file.ops().read(file, &mut dst, Some(offset + done as u64))? {
+        match file.read(&mut dst, Some(offset + done as u64))? {
             0 => break,
             n => done += n,
         }

@@ -13,6 +13,7 @@ pub use stack::ARG_MAX;
 use crate::arch;
 use crate::error::{Errno, Result};
 use crate::fs::file::{OpenFile, OpenFlags};
+use crate::fs::mount::MountFlags;
 use crate::fs::{Actor, FileKind, Path, Resolve, permission};
 use crate::mm::{Mm, ProgramLayout};
 use crate::task::{Credentials, Resource, Rlimits};
@@ -47,19 +48,36 @@ pub struct Program {
     pub exe: Option<Path>,
     /// The last component of the name it was started by.
     pub comm: Vec<u8>,
+    /// Who it runs as.
+    pub credentials: Credentials,
 }
 
-/// Opens a file for execution: a regular file with an execute permission, on a mount that allows it.
+/// Opens a file for execution: a regular file with an execute permission, on a mount that allows it. It need not be
+/// readable; what is no regular file is not opened, which could wait or have effects.
 pub fn open_executable(actor: &Actor, base: Option<&Path>, name: &[u8], resolve: Resolve) -> Result<Arc<OpenFile>> {
-    let file = actor.open(base, name, OpenFlags::empty(), 0, resolve)?;
-    if let Some(path) = file.path() {
-        let metadata = path.inode().metadata()?;
-        if metadata.kind != FileKind::Regular {
-            return Err(Errno::EACCES.because("not a regular file"));
-        }
-        permission::check(&**path.inode(), permission::Access::EXEC, &actor.who)?;
+    let path = actor.resolve(base, name, resolve)?;
+    let inode = path.inode().clone();
+    match inode.kind() {
+        FileKind::Regular => {}
+        FileKind::Symlink => return Err(Errno::ELOOP.because("AT_SYMLINK_NOFOLLOW on a symbolic link")),
+        _ => return Err(Errno::EACCES.because("not a regular file")),
     }
-    Ok(file)
+    if path.mount().flags().contains(MountFlags::NOEXEC) {
+        return Err(Errno::EACCES.because("the mount is noexec"));
+    }
+    permission::check(&*inode, permission::Access::EXEC, &actor.who)?;
+    Ok(OpenFile::opened(inode.open(OpenFlags::empty())?, OpenFlags::empty(), path))
+}
+
+/// Who a program runs as: its starter, or whom the set-user-ID and set-group-ID bits of `file` name (execve(2)).
+fn credentials_for(who: &Credentials, file: &OpenFile) -> Result<Credentials> {
+    let honoured = |p: &&Path| !who.no_new_privs && !p.mount().flags().contains(MountFlags::NOSUID);
+    let Some(path) = file.path().filter(honoured) else { return Ok(who.after_exec(None, None)) };
+    let metadata = path.inode().metadata()?;
+    let uid = (metadata.mode & 0o4000 != 0).then_some(metadata.uid);
+    // Without the execute bit the group's bit means something else.
+    let gid = (metadata.mode & 0o2010 == 0o2010).then_some(metadata.gid);
+    Ok(who.after_exec(uid, gid))
 }
 
 /// Loads a program into a fresh address space.
@@ -81,14 +99,17 @@ pub fn load(mut request: Request<'_>) -> Result<Program> {
     let mut entry = image.entry;
     if let Some(path) = headers.interpreter(&request.file)? {
         let file = open_executable(request.actor, None, &path, Resolve::empty())?;
-        let headers = elf::Headers::read(&file)?;
+        let headers = elf::Headers::read(&file).map_err(|e| match e.errno() {
+            Errno::ENOEXEC => Errno::ELIBBAD.because(e.reason()),
+            _ => e,
+        })?;
         let interpreter = elf::map_image(&mm, &file, &headers)?;
         base = interpreter.bias;
         entry = interpreter.entry;
     }
     mm.set_up_break()?;
     let vdso = crate::time::vdso::map(&mm)?;
-    let who: &Credentials = &request.actor.who;
+    let who = credentials_for(&request.actor.who, &request.file)?;
     let mut random = [0u8; 16];
     crate::host::random(&mut random);
     let aux = stack::AuxInfo {
@@ -100,12 +121,12 @@ pub fn load(mut request: Request<'_>) -> Result<Program> {
         vdso,
         min_signal_stack: arch::xstate::min_signal_stack(),
         random,
-        secure: who.ruid != who.euid || who.rgid != who.egid,
+        secure: who.is_set_id(),
     };
     let limit = request.rlimits.get(Resource::Stack).rlim_cur;
     let built = stack::build(&mm, &request.argv, &request.envp, &exe_name, limit, &aux)?;
     let layout = ProgramLayout { start_code: image.code.0, end_code: image.code.1, ..built.layout };
     mm.set_layout(layout, built.auxv);
     let comm = exe_name.rsplit(|&b| b == b'/').next().unwrap_or_default().to_vec();
-    Ok(Program { mm, entry, sp: built.sp, exe: request.file.path().cloned(), comm })
+    Ok(Program { mm, entry, sp: built.sp, exe: request.file.path().cloned(), comm, credentials: who })
 }

@@ -24,23 +24,34 @@ pub(super) fn read(file: &OpenFile) -> Result<Option<ScriptLine>> {
     Ok(parse(&head[..n]))
 }
 
+/// What separates words: a carriage return does not.
+fn is_blank(b: u8) -> bool {
+    b == b' ' || b == b'\t'
+}
+
+fn trim_blanks(line: &[u8]) -> &[u8] {
+    let start = line.iter().position(|&b| !is_blank(b)).unwrap_or(line.len());
+    let end = line.iter().rposition(|&b| !is_blank(b)).map_or(start, |last| last + 1);
+    &line[start..end]
+}
+
 fn parse(head: &[u8]) -> Option<ScriptLine> {
     let line = head.strip_prefix(b"#!")?;
     let line = match line.iter().position(|&b| b == b'\n') {
         Some(end) => &line[..end],
         // Without its end in the buffer, the interpreter's name itself must end inside it.
-        None if head.len() == LINE_MAX && !line.trim_ascii_start().iter().any(|&b| b == b' ' || b == b'\t') => {
-            return None;
-        }
+        None if head.len() == LINE_MAX && !trim_blanks(line).iter().any(|&b| is_blank(b)) => return None,
         None => line,
     };
-    let line = line.trim_ascii();
-    let end = line.iter().position(|&b| b == b' ' || b == b'\t').unwrap_or(line.len());
+    // A NUL ends the line, too, as it does where the file ends.
+    let line = line.split(|&b| b == 0).next().unwrap_or_default();
+    let line = trim_blanks(line);
+    let end = line.iter().position(|&b| is_blank(b)).unwrap_or(line.len());
     let (interpreter, rest) = line.split_at(end);
     if interpreter.is_empty() {
         return None;
     }
-    let rest = rest.trim_ascii();
+    let rest = trim_blanks(rest);
     let argument = (!rest.is_empty()).then(|| rest.to_vec());
     Some(ScriptLine { interpreter: interpreter.to_vec(), argument })
 }
@@ -68,7 +79,10 @@ mod tests {
         let line = parse(b"#! /bin/sh -e -x \nrest").unwrap();
         assert_eq!((&line.interpreter[..], line.argument.as_deref()), (&b"/bin/sh"[..], Some(&b"-e -x"[..])));
         assert_eq!(parse(b"#!/bin/sh").unwrap().interpreter, b"/bin/sh");
+        assert_eq!(parse(b"#!/bin/sh\r\n").unwrap().interpreter, b"/bin/sh\r");
+        assert_eq!(parse(b"#!/bin/sh\0 -x\n").unwrap(), parse(b"#!/bin/sh\n").unwrap());
         assert_eq!(parse(b"#!\n"), None);
+        assert_eq!(parse(b"#! \t \n"), None);
         assert_eq!(parse(b"\x7fELF"), None);
         assert_eq!(parse(&[b"#!".as_slice(), &[b'a'; 254]].concat()), None);
     }

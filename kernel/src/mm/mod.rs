@@ -5,6 +5,7 @@ pub mod alloc;
 mod areas;
 mod page_map;
 pub mod residency;
+mod shared_memory;
 mod sites;
 mod space;
 #[allow(unsafe_code)]
@@ -12,9 +13,10 @@ pub mod user;
 mod vm_area;
 pub mod window;
 
+pub use shared_memory::SharedMemory;
 pub use space::{Access, FaultError, MapRequest, Mm, Placement, ProgramLayout, Shared, page_align_up};
 pub use user::{IovDest, IovSource, MAX_IOVECS, Pod, UserPtr, UserSlice};
-pub use vm_area::{Backing, FileBacking, VmArea, VmFlags};
+pub use vm_area::{Backing, FileBacking, MemoryBacking, VmArea, VmFlags};
 pub use window::Zone;
 
 use crate::abi::PAGE_SIZE;
@@ -29,6 +31,11 @@ pub fn check_user_range(addr: usize, len: usize) -> Result<()> {
     } else {
         Err(Errno::EFAULT.because("the address lies outside guest memory"))
     }
+}
+
+/// Reads guest memory as it stands, for reports; returns how many bytes could be read. Nothing is populated.
+pub fn peek(dst: &mut [u8], addr: usize) -> usize {
+    dst.len() - user::read_raw(dst, addr)
 }
 
 /// Gives the current address space the chance to resolve a fault of the kernel's at `addr`.
@@ -46,8 +53,8 @@ pub fn fault_in_range(addr: usize, len: usize, write: bool) -> Result<bool> {
     let end = addr.checked_add(len).ok_or(Errno::EFAULT)?;
     let w = window::get().ok_or(Errno::EFAULT)?;
     while at < end {
-        let anonymous = mm.area_at(at).is_some_and(|a| matches!(a.backing, Backing::Anonymous));
-        if !anonymous || !w.is_populated(at) {
+        let by_us = mm.area_at(at).is_some_and(|a| !matches!(a.backing, Backing::File(_)));
+        if !by_us || !w.is_populated(at) {
             return match mm.fault(at, access) {
                 Ok(()) => Ok(true),
                 Err(FaultError::BeyondEnd) => Ok(false),

@@ -18,6 +18,7 @@
 //! Locks: the families' list, rank `Residency`; members' lists (rank `Mm`) and the window are taken inside it, one member
 //! at a time.
 
+use super::shared_memory::SharedMemory;
 use super::space::Mm;
 use super::user;
 use super::vm_area::{Backing, VmArea, VmFlags};
@@ -90,7 +91,7 @@ impl Family {
         let mut all = Vec::new();
         for member in self.live().iter().filter(|m| !ptr::eq(Arc::as_ptr(m), mm)) {
             let claims = member.claims();
-            for part in parts.iter().filter(|p| !is_shared_memory(p)) {
+            for part in parts {
                 member.add_absent(&covered(&part.range(), &claims));
             }
             all.extend(claims);
@@ -170,7 +171,8 @@ pub fn fork(parent: &Arc<Mm>) -> Result<Arc<Mm>> {
 
 /// Lets `mm`, which has mapped nothing there, have `range` although others may have it too: they take turns from now on.
 /// The parts that nobody has are taken from the window; `reserve` puts the range into the list of `mm`, which is resident
-/// afterwards. ENOMEM if a part is neither free nor mapped by a space.
+/// afterwards. ENOMEM if a part is neither free nor mapped by a space, or if `mm` has relatives already and a part is
+/// mapped by somebody else than these.
 pub(super) fn claim(mm: &Arc<Mm>, range: &Range<usize>, reserve: impl FnOnce()) -> Result<()> {
     let mut spaces = SPACES.lock();
     let owners: Vec<Arc<Mm>> = spaces
@@ -179,6 +181,10 @@ pub(super) fn claim(mm: &Arc<Mm>, range: &Range<usize>, reserve: impl FnOnce()) 
         .filter_map(Weak::upgrade)
         .filter(|o| !Arc::ptr_eq(o, mm) && o.claims().iter().any(|c| overlap(c, range).is_some()))
         .collect();
+    let own = spaces.families.iter().position(|f| f.has(mm));
+    if own.is_some_and(|i| owners.iter().any(|o| !spaces.families[i].has(o))) {
+        return Err(Errno::ENOMEM.because("a process that is no relative has mapped something there"));
+    }
     let claims: Vec<Range<usize>> = owners.iter().flat_map(|o| o.claims()).collect();
     let mut taken: Vec<Range<usize>> = Vec::new();
     for gap in uncovered(range, &claims) {
@@ -201,7 +207,10 @@ pub(super) fn claim(mm: &Arc<Mm>, range: &Range<usize>, reserve: impl FnOnce()) 
         owner.add_absent(&tear_down(&areas, &[], &fresh));
     }
     // The owners and their relatives become one family, in which the newcomer takes the window from all.
-    let mut merged = Family { members: alloc::vec![Arc::downgrade(mm)], resident: Weak::new() };
+    let mut merged = match own {
+        Some(i) => spaces.families.swap_remove(i),
+        None => Family { members: alloc::vec![Arc::downgrade(mm)], resident: Weak::new() },
+    };
     let mut residents: Vec<Arc<Mm>> = Vec::new();
     for owner in &owners {
         if merged.has(owner) {
@@ -259,6 +268,7 @@ pub(super) fn leave(mm: &Mm) {
     }
     mm.set_parked(None);
     for area in &areas {
+        note_detached(area);
         for part in uncovered(&area.range(), &others) {
             super::space::release(&area.part(&part));
         }
@@ -270,8 +280,8 @@ pub(super) fn leave(mm: &Mm) {
     }
 }
 
-/// Ends what `mm` no longer maps: contents go, but for shared memory that a relative has too; address ranges go back
-/// unless they belong to the break or a relative.
+/// Ends what `mm` no longer maps: private contents go; address ranges go back unless they belong to the break or a
+/// relative.
 pub(super) fn finish_unmap(mm: &Mm, parts: &[VmArea], keep_range: bool) {
     let others = if mm.related.load(Ordering::Relaxed) {
         let spaces = SPACES.lock();
@@ -282,13 +292,8 @@ pub(super) fn finish_unmap(mm: &Mm, parts: &[VmArea], keep_range: bool) {
     };
     let reserved = mm.break_range();
     for area in parts {
-        if is_shared_memory(area) {
-            for part in uncovered(&area.range(), &others) {
-                super::space::release(&area.part(&part));
-            }
-        } else {
-            super::space::release(area);
-        }
+        super::space::release(area);
+        note_detached(area);
         if !keep_range {
             let mut kept = others.clone();
             kept.push(reserved.clone());
@@ -299,9 +304,17 @@ pub(super) fn finish_unmap(mm: &Mm, parts: &[VmArea], keep_range: bool) {
     }
 }
 
-/// Whether relatives see the same memory there without a file behind it.
-fn is_shared_memory(area: &VmArea) -> bool {
-    area.flags.contains(VmFlags::SHARED) && matches!(area.backing, Backing::Anonymous)
+fn note_detached(area: &VmArea) {
+    if let Backing::Memory(m) = &area.backing {
+        m.object.note_detached();
+    }
+}
+
+/// How many mappings of `object` there are in all spaces (`shm_nattch` of shmctl(2)).
+pub fn count_mappings(object: &Arc<SharedMemory>) -> usize {
+    // The spaces are let go of without the lock, which the end of one takes.
+    let spaces: Vec<Arc<Mm>> = SPACES.lock().all.iter().filter_map(Weak::upgrade).collect();
+    spaces.iter().map(|mm| mm.mappings_of(object)).sum()
 }
 
 /// Whether private contents of a mapping must be kept when another space takes its place.
@@ -319,6 +332,7 @@ fn park(areas: &[VmArea], ranges: &[Range<usize>], strict: bool) -> Result<Parke
         for part in covered(&area.range(), ranges) {
             match area.backing {
                 Backing::Anonymous => runs.extend(w.populated_runs(&part).into_iter().map(|r| (r, area.prot))),
+                Backing::Memory(_) => {}
                 Backing::File(_) => runs.push((part, area.prot)),
             }
         }
@@ -355,6 +369,9 @@ fn same_mapping(a: &VmArea, b: &VmArea) -> bool {
     shared(a) == shared(b)
         && match (&a.backing, &b.backing) {
             (Backing::Anonymous, Backing::Anonymous) => true,
+            (Backing::Memory(x), Backing::Memory(y)) => {
+                Arc::ptr_eq(&x.object, &y.object) && x.offset == y.offset && a.prot == b.prot
+            }
             (Backing::File(x), Backing::File(y)) => {
                 Arc::ptr_eq(&x.host, &y.host) && x.offset == y.offset && a.prot == b.prot
             }
@@ -377,9 +394,6 @@ fn different(area: &VmArea, others: &[VmArea], ranges: &[Range<usize>]) -> Vec<R
 fn tear_down(from: &[VmArea], to: &[VmArea], contested: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut gone = Vec::new();
     for area in from {
-        if is_shared_memory(area) {
-            continue;
-        }
         for part in different(area, to, contested) {
             super::space::release(&area.part(&part));
             gone.push(part);
@@ -398,23 +412,27 @@ fn settle(to: &Arc<Mm>, from: &[VmArea], contested: &[Range<usize>]) {
     let areas = to.areas();
     let mut failed = None;
     for area in &areas {
-        if let Backing::File(f) = &area.backing {
-            for part in different(area, from, contested) {
-                let offset = f.offset + (part.start - area.start) as u64;
-                let shared = area.flags.contains(VmFlags::SHARED);
-                failed = w.map_file(part, area.prot, &f.host, offset, shared).err().or(failed);
+        match &area.backing {
+            Backing::File(f) => {
+                for part in different(area, from, contested) {
+                    let offset = f.offset + (part.start - area.start) as u64;
+                    let shared = area.flags.contains(VmFlags::SHARED);
+                    failed = w.map_file(part, area.prot, &f.host, offset, shared).err().or(failed);
+                }
             }
-        } else if has_contents(area) {
-            // Pages that the other had and this one has not.
-            let mine: Vec<Range<usize>> = parked.runs.iter().map(|(at, b)| *at..at + b.len()).collect();
-            for part in covered(&area.range(), contested).iter().flat_map(|part| uncovered(part, &mine)) {
-                failed = w.discard(part).err().or(failed);
+            Backing::Memory(_) => {
+                for part in different(area, from, contested) {
+                    if let Backing::Memory(m) = area.part(&part).backing {
+                        failed = m.show(&part, area.prot).err().or(failed);
+                    }
+                }
             }
-        } else {
-            // Shared memory stays, but each may have its own access to it.
-            let other = from.iter().filter(|f| f.prot != area.prot);
-            for part in other.filter_map(|f| overlap(&f.range(), &area.range())) {
-                failed = w.protect(part, area.prot).err().or(failed);
+            Backing::Anonymous => {
+                // Pages that the other had and this one has not.
+                let mine: Vec<Range<usize>> = parked.runs.iter().map(|(at, b)| *at..at + b.len()).collect();
+                for part in covered(&area.range(), contested).iter().flat_map(|part| uncovered(part, &mine)) {
+                    failed = w.discard(part).err().or(failed);
+                }
             }
         }
     }
@@ -444,6 +462,7 @@ fn restore(area: &VmArea, piece: Range<usize>, bytes: &[u8]) -> Result<()> {
             user::write_raw(piece.start, bytes);
             if area.prot != writable { w.protect(piece, area.prot) } else { Ok(()) }
         }
+        Backing::Memory(_) => Ok(()),
         Backing::File(_) => {
             w.protect_file(piece.clone(), writable)?;
             let mut page = [0u8; PAGE_SIZE];

@@ -10,8 +10,9 @@
 
 use super::areas::Areas;
 use super::residency::{self, Parked};
+use super::shared_memory::SharedMemory;
 use super::sites::Sites;
-use super::vm_area::{Backing, FileBacking, VmArea, VmFlags};
+use super::vm_area::{Backing, FileBacking, MemoryBacking, VmArea, VmFlags};
 use super::window::{Zone, window};
 use crate::abi::PAGE_SIZE;
 use crate::error::{Errno, Result};
@@ -102,10 +103,8 @@ pub enum FaultError {
 /// With whom a mapping is shared ([`Mm::shared_location`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shared {
-    /// With every mapping of this file.
-    File(usize),
-    /// With relatives, who have it at the same address.
-    Memory,
+    /// With every mapping of this file or memory object.
+    With(usize),
     /// With nobody.
     Private,
 }
@@ -208,6 +207,12 @@ impl Mm {
         core::mem::take(&mut inner.areas.by_start).into_values().collect()
     }
 
+    /// How many of its mappings are of `object`.
+    pub(super) fn mappings_of(&self, object: &Arc<SharedMemory>) -> usize {
+        let of = |a: &&VmArea| matches!(&a.backing, Backing::Memory(m) if Arc::ptr_eq(&m.object, object));
+        self.inner.lock().areas.by_start.values().filter(of).count()
+    }
+
     /// The address range that is set aside for the program break.
     pub(super) fn break_range(&self) -> Range<usize> {
         let b = self.inner.lock().program_break;
@@ -245,6 +250,11 @@ impl Mm {
             (areas, p.program_break, p.layout, p.auxv.clone(), p.sites.clone())
         };
         let mut inner = self.inner.lock();
+        for area in areas.values() {
+            if let Backing::Memory(m) = &area.backing {
+                m.object.note_attached();
+            }
+        }
         inner.areas.by_start = areas;
         inner.program_break = program_break;
         inner.layout = layout;
@@ -298,6 +308,18 @@ impl Mm {
         })
     }
 
+    /// Makes sure that what MAP_FIXED asks for is not kept from this space by relatives, who have mapped there what this
+    /// one has not, or has no longer: to be called before [`Mm::map`] and [`Mm::remap`] for programs.
+    pub fn contest(self: &Arc<Self>, placement: Placement, len: usize) -> Result<()> {
+        let Placement::Fixed(at) = placement else { return Ok(()) };
+        if !self.related.load(Ordering::Relaxed) || !window().contains(at, len) {
+            return Ok(());
+        }
+        let len = page_align_up(len).unwrap_or(len);
+        let gaps = self.inner.lock().areas.gaps(&(at..at + len));
+        gaps.into_iter().filter(|gap| !window().is_free(gap)).try_for_each(|gap| self.claim(gap))
+    }
+
     /// Makes a mapping; returns its address.
     pub fn map(&self, request: MapRequest) -> Result<usize> {
         let len = page_align_up(request.len).filter(|&l| l > 0).ok_or(Errno::ENOMEM.because("length overflows"))?;
@@ -305,11 +327,16 @@ impl Mm {
         if inner.areas.by_start.len() >= MAX_AREAS {
             return Err(Errno::ENOMEM.because("more than vm.max_map_count mappings"));
         }
+        let mut request = request;
         let promise = request.prot.contains(Prot::WRITE) && !request.flags.contains(VmFlags::NORESERVE);
         if promise && matches!(request.backing, Backing::Anonymous) && len > window().usage().1 {
             return Err(Errno::ENOMEM.because("larger than the guest's memory (mem=)"));
         }
-        let range = place(&mut inner, self.related.load(Ordering::Relaxed), len, request.placement, request.zone)?;
+        if matches!(request.backing, Backing::Anonymous) && request.flags.contains(VmFlags::SHARED) {
+            let object = SharedMemory::anonymous(len)?;
+            request.backing = Backing::Memory(MemoryBacking { object, offset: 0, may_write: true });
+        }
+        let range = place(&mut inner, len, request.placement, request.zone)?;
         let area = VmArea {
             start: range.start,
             end: range.end,
@@ -318,13 +345,21 @@ impl Mm {
             backing: request.backing,
             name: request.name,
         };
-        if let Backing::File(f) = &area.backing {
-            let shared = area.flags.contains(VmFlags::SHARED);
-            if let Err(e) = window().map_file(range.clone(), area.prot, &f.host, f.offset, shared) {
-                drop(inner);
-                self.abandon(range);
-                return Err(e);
+        let shown = match &area.backing {
+            Backing::Anonymous => Ok(()),
+            Backing::Memory(m) => m.show(&range, area.prot),
+            Backing::File(f) => {
+                let shared = area.flags.contains(VmFlags::SHARED);
+                window().map_file(range.clone(), area.prot, &f.host, f.offset, shared)
             }
+        };
+        if let Err(e) = shown {
+            drop(inner);
+            self.abandon(range);
+            return Err(e);
+        }
+        if let Backing::Memory(m) = &area.backing {
+            m.object.note_attached();
         }
         let mut area = area;
         area.flags.set(VmFlags::WRITTEN, area.prot.contains(Prot::WRITE));
@@ -364,7 +399,11 @@ impl Mm {
         let mapped_to = inner.areas.gaps(&range).first().map_or(range.end, |gap| gap.start);
         let changed = range.start..mapped_to;
         if !changed.is_empty() {
-            let forbidden = |a: &VmArea| matches!(&a.backing, Backing::File(f) if a.flags.contains(VmFlags::SHARED) && !f.may_write);
+            let forbidden = |a: &VmArea| match &a.backing {
+                Backing::Anonymous => false,
+                Backing::Memory(m) => !m.may_write,
+                Backing::File(f) => a.flags.contains(VmFlags::SHARED) && !f.may_write,
+            };
             let mut at = changed.start;
             while let Some(a) = inner.areas.first_above(at).filter(|a| a.start < changed.end) {
                 if prot.contains(Prot::WRITE) && forbidden(a) {
@@ -379,6 +418,7 @@ impl Mm {
                 }
                 let done = match &part.backing {
                     Backing::Anonymous => window().protect(part.range(), prot),
+                    Backing::Memory(m) => m.protect(&part.range(), prot),
                     Backing::File(_) => window().protect_file(part.range(), prot),
                 };
                 inner.areas.insert(part);
@@ -399,15 +439,23 @@ impl Mm {
             // The host resolves these by itself; what reaches us lies beyond the file's end.
             Backing::File(_) => Err(FaultError::BeyondEnd),
             Backing::Anonymous => {
+                let (chunk, page) = around(addr, &area.range());
                 let w = window();
-                let small = addr & !(CHUNK - 1);
-                let in_order = small > area.start && w.is_populated(small - PAGE_SIZE);
-                let chunk = if in_order { small..small + LARGE_CHUNK } else { small..small + CHUNK };
-                let start = chunk.start.max(area.start);
-                let page = addr & !(PAGE_SIZE - 1);
-                w.populate(start..chunk.end.min(area.end), area.prot)
-                    .or_else(|_| w.populate(page..page + PAGE_SIZE, area.prot))
+                w.populate(chunk, area.prot)
+                    .or_else(|_| w.populate(page, area.prot))
                     .map_err(|_| FaultError::OutOfMemory)
+            }
+            Backing::Memory(m) => {
+                let home = m.home(area.len());
+                let within = area.start..area.start + home.len();
+                if !within.contains(&addr) {
+                    return Err(FaultError::BeyondEnd);
+                }
+                let (chunk, page) = around(addr, &within);
+                let populate = |r: Range<usize>| {
+                    window().populate_shared(r.clone(), home.start + (r.start - area.start), area.prot)
+                };
+                populate(chunk).or_else(|_| populate(page)).map_err(|_| FaultError::OutOfMemory)
             }
         }
     }
@@ -419,8 +467,20 @@ impl Mm {
         while let Some(a) = inner.areas.first_above(at).filter(|a| a.start < range.end) {
             let part = a.start.max(range.start)..a.end.min(range.end);
             at = a.end;
-            if matches!(a.backing, Backing::Anonymous) && !a.prot.is_empty() {
-                window().populate(part, a.prot)?;
+            if a.prot.is_empty() {
+                continue;
+            }
+            match &a.backing {
+                Backing::Anonymous => window().populate(part, a.prot)?,
+                Backing::Memory(m) => {
+                    let home = m.home(a.len());
+                    let within = part.start..part.end.min(a.start + home.len());
+                    if !within.is_empty() {
+                        let home = home.start + (within.start - a.start);
+                        window().populate_shared(within, home, a.prot)?;
+                    }
+                }
+                Backing::File(_) => {}
             }
         }
         Ok(())
@@ -439,6 +499,7 @@ impl Mm {
                 Backing::Anonymous => {
                     window().discard(part)?;
                 }
+                Backing::Memory(_) => {}
                 Backing::File(_) => window().drop_private(part)?,
             }
         }
@@ -449,18 +510,20 @@ impl Mm {
         }
     }
 
-    /// Gives the memory of shared mappings back, so that it reads as zeros for everybody (MADV_REMOVE). EINVAL if a
-    /// mapping is private, or its file is not the kernel's own.
+    /// Makes shared memory read as zeros for everybody (MADV_REMOVE). EINVAL if a mapping is private or of a file.
     pub fn remove(&self, range: Range<usize>) -> Result<()> {
         let inner = self.inner.lock();
         let mut at = range.start;
         while let Some(a) = inner.areas.first_above(at).filter(|a| a.start < range.end) {
             let part = a.start.max(range.start)..a.end.min(range.end);
             at = a.end;
-            if !a.flags.contains(VmFlags::SHARED) || !matches!(a.backing, Backing::Anonymous) {
+            let Backing::Memory(m) = &a.part(&part).backing else {
                 return Err(Errno::EINVAL.because("MADV_REMOVE is for shared anonymous memory"));
+            };
+            let home = m.home(part.len());
+            if !home.is_empty() {
+                window().clear_shared(home)?;
             }
-            window().discard(part)?;
         }
         if inner.areas.gaps(&range).is_empty() {
             Ok(())
@@ -539,10 +602,18 @@ impl Mm {
     pub fn remap(&self, old: Range<usize>, new_len: usize, to: Option<Placement>) -> Result<usize> {
         let mut inner = self.inner.lock();
         let area = inner.areas.find(old.start).ok_or(Errno::EFAULT.because("nothing is mapped there"))?.clone();
-        if old.end > area.end && old.start != old.end {
+        if old.end > area.end {
             return Err(Errno::EFAULT.because("the old range spans several mappings"));
         }
-        if matches!(to, None | Some(Placement::Hint(_))) {
+        // With an old length of 0 the mapping is not moved but made a second time (mremap(2)).
+        let again = old.is_empty();
+        if again && !area.flags.contains(VmFlags::SHARED) {
+            return Err(Errno::EINVAL.because("an old length of 0 and no shared mapping"));
+        }
+        if again && to.is_none() {
+            return Err(Errno::ENOMEM.because("a second mapping lies elsewhere, and MREMAP_MAYMOVE is not set"));
+        }
+        if !again && matches!(to, None | Some(Placement::Hint(_))) {
             if new_len <= old.len() {
                 let parts = inner.areas.carve(&(old.start + new_len..old.end));
                 drop(inner);
@@ -553,14 +624,19 @@ impl Mm {
             let tail = old.end..end;
             if old.end == area.end && window().take_at(tail.clone()).is_ok() {
                 let mut grown = VmArea { start: tail.start, end: tail.end, ..area.clone() };
-                if let Backing::File(f) = &mut grown.backing {
-                    f.offset += (tail.start - area.start) as u64;
-                    let shared = area.flags.contains(VmFlags::SHARED);
-                    if let Err(e) = window().map_file(tail.clone(), area.prot, &f.host, f.offset, shared) {
-                        drop(inner);
-                        self.abandon(tail);
-                        return Err(e);
+                grown.backing.advance(tail.start - area.start);
+                let shown = match &grown.backing {
+                    Backing::Anonymous => Ok(()),
+                    Backing::Memory(m) => m.show(&tail, area.prot),
+                    Backing::File(f) => {
+                        let shared = area.flags.contains(VmFlags::SHARED);
+                        window().map_file(tail.clone(), area.prot, &f.host, f.offset, shared)
                     }
+                };
+                if let Err(e) = shown {
+                    drop(inner);
+                    self.abandon(tail);
+                    return Err(e);
                 }
                 inner.areas.insert(grown);
                 return Ok(old.start);
@@ -570,7 +646,7 @@ impl Mm {
             return Err(Errno::ENOMEM.because("no room to grow in place, and MREMAP_MAYMOVE is not set"));
         };
         let zone = if matches!(area.backing, Backing::Anonymous) { Zone::Data } else { Zone::Image };
-        let new = place(&mut inner, self.related.load(Ordering::Relaxed), new_len, placement, zone)?;
+        let new = place(&mut inner, new_len, placement, zone)?;
         let mut moved = VmArea { start: new.start, end: new.end, ..area.part(&(old.start..area.end)) };
         let copied = move_contents(&old, &mut moved, &area);
         if let Err(e) = copied {
@@ -580,7 +656,7 @@ impl Mm {
             return Err(e);
         }
         inner.areas.insert(moved);
-        let parts = inner.areas.carve(&old);
+        let parts = if again { Vec::new() } else { inner.areas.carve(&old) };
         drop(inner);
         residency::finish_unmap(self, &parts, false);
         Ok(new.start)
@@ -600,8 +676,8 @@ impl Mm {
         self.inner.lock().areas.find(addr).cloned()
     }
 
-    /// What a byte of the mapping at `addr` is known by to whoever shares it: the file and the offset of a shared file
-    /// mapping, else `None` and the address. EFAULT if nothing is mapped there.
+    /// What a byte of the mapping at `addr` is known by to whoever shares it: the file or memory object and the offset of
+    /// a shared mapping, else the address. EFAULT if nothing is mapped there.
     pub fn shared_location(&self, addr: usize) -> Result<(Shared, u64)> {
         let inner = self.inner.lock();
         let area = inner.areas.find(addr).ok_or(Errno::EFAULT.because("nothing is mapped there"))?;
@@ -612,9 +688,11 @@ impl Mm {
                     Some(p) => Arc::as_ptr(p.inode()).cast::<()>() as usize,
                     None => Arc::as_ptr(&f.host) as usize,
                 };
-                (Shared::File(identity), f.offset + (addr - area.start) as u64)
+                (Shared::With(identity), f.offset + (addr - area.start) as u64)
             }
-            _ if area.flags.contains(VmFlags::SHARED) => (Shared::Memory, addr as u64),
+            Backing::Memory(m) => {
+                (Shared::With(Arc::as_ptr(&m.object) as usize), (m.offset + (addr - area.start)) as u64)
+            }
             _ => (Shared::Private, addr as u64),
         })
     }
@@ -627,7 +705,9 @@ impl Mm {
         for a in inner.areas.by_start.values() {
             total += a.len();
             resident += match a.backing {
-                Backing::Anonymous => window().populated_runs(&a.range()).iter().map(Range::len).sum(),
+                Backing::Anonymous | Backing::Memory(_) => {
+                    window().populated_runs(&a.range()).iter().map(Range::len).sum()
+                }
                 Backing::File(_) => a.len(),
             };
         }
@@ -661,10 +741,20 @@ impl Drop for Mm {
     }
 }
 
-/// Takes the contents of a mapping away; its address range stays taken.
+/// The chunk that a touch of `addr` populates, inside `within`, and the page alone.
+fn around(addr: usize, within: &Range<usize>) -> (Range<usize>, Range<usize>) {
+    let small = addr & !(CHUNK - 1);
+    let in_order = small > within.start && window().is_populated(small - PAGE_SIZE);
+    let end = small + if in_order { LARGE_CHUNK } else { CHUNK };
+    let page = addr & !(PAGE_SIZE - 1);
+    (small.max(within.start)..end.min(within.end), page..page + PAGE_SIZE)
+}
+
+/// Takes the contents of a mapping away, or a shared one out of the window; its address range stays taken.
 pub(super) fn release(area: &VmArea) {
     let done = match &area.backing {
         Backing::Anonymous => window().discard(area.range()).map(|_| ()),
+        Backing::Memory(_) => window().unmap_shared(area.range()),
         Backing::File(_) => window().unmap_file(area.range()).and_then(|()| window().discard_stubs(area.range())),
     };
     if let Err(e) = done {
@@ -673,7 +763,7 @@ pub(super) fn release(area: &VmArea) {
 }
 
 /// Finds and takes the address range of a new mapping, clearing what MAP_FIXED replaces.
-fn place(inner: &mut Inner, related: bool, len: usize, placement: Placement, zone: Zone) -> Result<Range<usize>> {
+fn place(inner: &mut Inner, len: usize, placement: Placement, zone: Zone) -> Result<Range<usize>> {
     let w = window();
     match placement {
         Placement::Hint(at) => {
@@ -708,11 +798,9 @@ fn place(inner: &mut Inner, related: bool, len: usize, placement: Placement, zon
                 taken.push(gap);
             }
             for part in inner.areas.carve(&(at..end)) {
-                // Shared memory that a relative maps here too keeps its contents: they are the relative's as well.
-                let kept =
-                    related && part.flags.contains(VmFlags::SHARED) && matches!(part.backing, Backing::Anonymous);
-                if !kept {
-                    release(&part);
+                release(&part);
+                if let Backing::Memory(m) = &part.backing {
+                    m.object.note_detached();
                 }
             }
             Ok(at..end)
@@ -744,6 +832,7 @@ fn move_contents(old: &Range<usize>, moved: &mut VmArea, area: &VmArea) -> Resul
             }
             Ok(())
         }
+        Backing::Memory(m) => m.show(&moved.range(), area.prot),
         Backing::File(FileBacking { host, offset, .. }) => {
             let shared = moved.flags.contains(VmFlags::SHARED);
             if !shared && area.flags.contains(VmFlags::WRITTEN) {

@@ -1,7 +1,11 @@
 //! One mapping of an address space.
 
+use super::shared_memory::SharedMemory;
+use super::window::window;
+use crate::error::Result;
 use crate::fs::Path;
 use crate::host::{HostFd, Prot};
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::ops::Range;
 
@@ -41,13 +45,68 @@ pub struct FileBacking {
     pub may_write: bool,
 }
 
+/// A shared memory object that is mapped.
+#[derive(Clone)]
+pub struct MemoryBacking {
+    /// The object.
+    pub object: Arc<SharedMemory>,
+    /// Offset in the object of the mapping's first byte, a multiple of the page size; may lie beyond its end.
+    pub offset: usize,
+    /// Whether the mapping may be made writable (shmat(2), SHM_RDONLY).
+    pub may_write: bool,
+}
+
+impl MemoryBacking {
+    /// The home of the first `len` bytes of the mapping, as far as the object goes.
+    pub(super) fn home(&self, len: usize) -> Range<usize> {
+        self.object.home_part(self.offset, len)
+    }
+
+    /// Shows the object at `range`, which has as many bytes as the mapping. What lies beyond the object's end stays
+    /// inaccessible.
+    pub(super) fn show(&self, range: &Range<usize>, prot: Prot) -> Result<()> {
+        let home = self.home(range.len());
+        if home.is_empty() {
+            return Ok(());
+        }
+        let shown = window().map_shared(range.start..range.start + home.len(), home.start, prot);
+        if shown.is_err() {
+            // Part of it may be there: the range is to be as it was.
+            window().unmap_shared(range.clone())?;
+        }
+        shown
+    }
+
+    /// Changes the access to the object at `range`, where it is shown.
+    pub(super) fn protect(&self, range: &Range<usize>, prot: Prot) -> Result<()> {
+        let home = self.home(range.len());
+        if home.is_empty() {
+            return Ok(());
+        }
+        window().protect_shared(range.start..range.start + home.len(), home.start, prot)
+    }
+}
+
 /// Where a mapping's contents come from.
 #[derive(Clone)]
 pub enum Backing {
-    /// Zero pages of the window's own memory, populated on first touch.
+    /// Zero pages of the window's own memory, populated on first touch; private to the address space.
     Anonymous,
+    /// A shared memory object, populated on first touch.
+    Memory(MemoryBacking),
     /// A host file, mapped by the host.
     File(FileBacking),
+}
+
+impl Backing {
+    /// Moves the beginning on by `bytes`.
+    pub(super) fn advance(&mut self, bytes: usize) {
+        match self {
+            Backing::Anonymous => {}
+            Backing::Memory(m) => m.offset = m.offset.saturating_add(bytes),
+            Backing::File(f) => f.offset += bytes as u64,
+        }
+    }
 }
 
 /// A mapping: its range is the key in the list that holds it, and `end`.
@@ -73,6 +132,31 @@ impl VmArea {
         self.start..self.end
     }
 
+    /// What `/proc/<pid>/maps` calls it; empty for anonymous memory.
+    pub fn name(&self) -> String {
+        match &self.backing {
+            Backing::File(FileBacking { path: Some(path), .. }) => String::from_utf8_lossy(&path.display()).into(),
+            Backing::Memory(m) => m.object.name().into(),
+            _ => self.name.into(),
+        }
+    }
+
+    /// The offset of its first byte in the file or object that it shows.
+    pub fn file_offset(&self) -> Option<u64> {
+        match &self.backing {
+            Backing::File(f) => Some(f.offset),
+            Backing::Memory(m) => Some(m.offset as u64),
+            Backing::Anonymous => None,
+        }
+    }
+
+    /// Access and sharing as `/proc/<pid>/maps` shows them: `rw-p`.
+    pub fn prot_text(&self) -> String {
+        let flag = |p: Prot, c: char| if self.prot.contains(p) { c } else { '-' };
+        let share = if self.flags.contains(VmFlags::SHARED) { 's' } else { 'p' };
+        [flag(Prot::READ, 'r'), flag(Prot::WRITE, 'w'), flag(Prot::EXEC, 'x'), share].into_iter().collect()
+    }
+
     /// Its length in bytes.
     pub fn len(&self) -> usize {
         self.end - self.start
@@ -88,9 +172,7 @@ impl VmArea {
         let start = self.start.max(range.start);
         let end = self.end.min(range.end);
         let mut part = VmArea { start, end, ..self.clone() };
-        if let Backing::File(f) = &mut part.backing {
-            f.offset += (start - self.start) as u64;
-        }
+        part.backing.advance(start - self.start);
         part
     }
 
@@ -98,6 +180,13 @@ impl VmArea {
     pub fn continues_with(&self, next: &VmArea) -> bool {
         let same_backing = match (&self.backing, &next.backing) {
             (Backing::Anonymous, Backing::Anonymous) => true,
+            (Backing::Memory(a), Backing::Memory(b)) => {
+                // Linux keeps parts of an attached segment apart for good, which shm_nattch shows.
+                Arc::ptr_eq(&a.object, &b.object)
+                    && !a.object.is_segment()
+                    && a.offset.checked_add(self.len()) == Some(b.offset)
+                    && a.may_write == b.may_write
+            }
             (Backing::File(a), Backing::File(b)) => {
                 Arc::ptr_eq(&a.host, &b.host) && a.offset + self.len() as u64 == b.offset && a.may_write == b.may_write
             }

@@ -10,6 +10,10 @@
 //! displacement and at a fixed distance, so that an image and its stubs can move together. Executable files go there.
 //! Everything else comes from the *data zone*. A small segment below 2 GB takes programs that are linked to fixed addresses.
 //!
+//! The third zone, the *shared zone*, is never shown to programs at its own addresses: a shared memory object
+//! (`shared_memory`) has its place in the memory file there, its *home*, and is mapped wherever programs want it, once or
+//! often. Its pages are charged by the home's bits. At the other addresses a set bit says that the page is accessible there.
+//!
 //! Locks: one, of rank `Window`. Host calls are made under it: page states and host mappings change together.
 
 use super::page_map::PageMap;
@@ -28,6 +32,9 @@ const WINDOW_SIZE: usize = 1 << 40;
 /// Part of the window that is the image zone.
 const IMAGE_ZONE: usize = 1 << 38;
 
+/// Part of the window, at its end, that is the shared zone.
+const SHARED_ZONE: usize = 1 << 38;
+
 /// The low segment, for programs linked to fixed addresses: above every `vm.mmap_min_addr`, below 2 GB, where such
 /// programs' code must lie. Its upper gigabyte has the stubs of its lower one.
 const LOW_START: usize = 0x10000;
@@ -42,6 +49,8 @@ pub enum Zone {
     Low,
     /// Everything else.
     Data,
+    /// Homes of shared memory objects.
+    Shared,
 }
 
 /// Address ranges that nobody owns, by start.
@@ -98,6 +107,7 @@ struct State {
     image: FreeRanges,
     low: FreeRanges,
     data: FreeRanges,
+    shared: FreeRanges,
     populated: PageMap,
     /// Pages charged against `mem=`.
     charged: usize,
@@ -111,6 +121,7 @@ impl State {
             Zone::Image => &mut self.image,
             Zone::Low => &mut self.low,
             Zone::Data => &mut self.data,
+            Zone::Shared => &mut self.shared,
         }
     }
 }
@@ -134,13 +145,16 @@ pub fn init(mem: usize) -> Result<()> {
         at += 2 * STUB_DISTANCE;
     }
     let mut data = FreeRanges::default();
-    data.insert(base + IMAGE_ZONE..base + host.size());
+    let shared_zone = base + host.size() - SHARED_ZONE;
+    data.insert(base + IMAGE_ZONE..shared_zone);
+    let mut shared = FreeRanges::default();
+    shared.insert(shared_zone..base + host.size());
     let mut low = FreeRanges::default();
     if !host.low().is_empty() {
         low.insert(LOW_START..STUB_DISTANCE);
     }
     let pages = (host.size() + host.low().len()) / PAGE_SIZE;
-    let state = State { image, low, data, populated: PageMap::new(pages)?, charged: 0, limit: mem / PAGE_SIZE };
+    let state = State { image, low, data, shared, populated: PageMap::new(pages)?, charged: 0, limit: mem / PAGE_SIZE };
     WINDOW.call_once(|| Window { host, state: SpinLock::new(Rank::Window, state) });
     Ok(())
 }
@@ -186,8 +200,10 @@ impl Window {
             Zone::Low
         } else if addr < self.host.base() + IMAGE_ZONE {
             Zone::Image
-        } else {
+        } else if addr < self.host.base() + self.host.size() - SHARED_ZONE {
             Zone::Data
+        } else {
+            Zone::Shared
         }
     }
 
@@ -209,12 +225,12 @@ impl Window {
         if range.is_empty() || !self.contains(range.start, range.len()) {
             return Err(Errno::ENOMEM.because("the address lies outside the guest window"));
         }
-        let mut s = self.state.lock();
-        if s.free(self.zone_of(range.start)).remove(&range) {
-            Ok(())
-        } else {
-            Err(Errno::EEXIST.because("the address range is taken"))
+        let zone = self.zone_of(range.start);
+        if zone == Zone::Shared {
+            return Err(Errno::ENOMEM.because("the address lies outside what programs can have"));
         }
+        let mut s = self.state.lock();
+        if s.free(zone).remove(&range) { Ok(()) } else { Err(Errno::EEXIST.because("the address range is taken")) }
     }
 
     /// Whether this very range is free.
@@ -309,7 +325,7 @@ impl Window {
 
     /// Whether stubs for code at `addr` have a place.
     pub fn has_stub_page(&self, addr: usize) -> bool {
-        self.contains(addr, 1) && self.zone_of(addr) != Zone::Data
+        self.contains(addr, 1) && matches!(self.zone_of(addr), Zone::Image | Zone::Low)
     }
 
     /// Whether `addr` lies where stubs are: the second gigabyte of each pair in the image zone.
@@ -353,6 +369,72 @@ impl Window {
     pub fn unmap_file(&self, range: Range<usize>) -> Result<()> {
         let _state = self.state.lock();
         self.host.restore(range.start, range.len())
+    }
+
+    /// Maps a part of a shared object, from the address `home` of its home on, over a range; pages that have memory are
+    /// accessible at once.
+    pub fn map_shared(&self, range: Range<usize>, home: usize, prot: Prot) -> Result<()> {
+        let mut s = self.state.lock();
+        self.host.map_again(range.start, range.len(), home)?;
+        if prot.is_empty() { Ok(()) } else { self.open_shared(&mut s, &range, home, prot) }
+    }
+
+    /// Changes the access to a range that a shared object is mapped over.
+    pub fn protect_shared(&self, range: Range<usize>, home: usize, prot: Prot) -> Result<()> {
+        self.open_shared(&mut self.state.lock(), &range, home, prot)
+    }
+
+    /// What of the object has memory may be accessed at the range as `prot` says. The rest stays closed: its first touch
+    /// is to be charged.
+    fn open_shared(&self, s: &mut State, range: &Range<usize>, home: usize, prot: Prot) -> Result<()> {
+        let homes: alloc::vec::Vec<_> = s.populated.runs(self.pages(&(home..home + range.len())), true).collect();
+        for run in homes {
+            let at = self.addresses(&run);
+            let here = range.start + (at.start - home);
+            self.host.protect(here, at.len(), prot)?;
+            s.populated.set(self.pages(&(here..here + at.len())), true);
+        }
+        Ok(())
+    }
+
+    /// Gives memory to the part of a shared object that is mapped over the range, and makes it accessible there. ENOMEM
+    /// when `mem=` is used up.
+    pub fn populate_shared(&self, range: Range<usize>, home: usize, prot: Prot) -> Result<()> {
+        let mut s = self.state.lock();
+        let homes = self.pages(&(home..home + range.len()));
+        let missing = homes.len() - s.populated.count(homes.clone());
+        if s.charged + missing > s.limit {
+            return Err(Errno::ENOMEM.because("the guest's memory (mem=) is used up"));
+        }
+        self.host.protect(range.start, range.len(), prot)?;
+        self.host.populate(range.start, range.len(), prot.contains(Prot::WRITE))?;
+        s.populated.set(homes, true);
+        s.populated.set(self.pages(&range), true);
+        s.charged += missing;
+        Ok(())
+    }
+
+    /// Takes a shared object out of a range; the object keeps its memory.
+    pub fn unmap_shared(&self, range: Range<usize>) -> Result<()> {
+        let mut s = self.state.lock();
+        s.populated.set(self.pages(&range), false);
+        self.host.restore(range.start, range.len())
+    }
+
+    /// Makes a part of a shared object read as zeros. It stays charged, for it may be accessible in many places.
+    pub fn clear_shared(&self, home: Range<usize>) -> Result<()> {
+        let _state = self.state.lock();
+        self.host.discard(home.start, home.len())
+    }
+
+    /// Ends a shared object that is mapped nowhere any more: its memory goes, and its home is free.
+    pub fn release_shared(&self, home: Range<usize>) -> Result<()> {
+        let mut s = self.state.lock();
+        let freed = s.populated.set(self.pages(&home), false);
+        s.charged -= freed;
+        let gone = if freed > 0 { self.host.discard(home.start, home.len()) } else { Ok(()) };
+        s.shared.insert(home);
+        gone
     }
 
     /// The runs of pages with memory in the range.

@@ -6,6 +6,7 @@
 //! wakes it.
 
 use super::run_queue;
+use crate::arch;
 use crate::error::{Errno, Result};
 use crate::host::{self, WakeUp};
 use crate::sync::Once;
@@ -94,6 +95,21 @@ pub fn next_interruption(now: Instant) -> Option<Instant> {
         }
     }
     next
+}
+
+/// For calls that work long without waiting: deals with the interruption that came meanwhile, if any, as the way out of the
+/// kernel would. Others may run in between. To be called without locks.
+pub fn breathe() {
+    if !arch::take_interruption() {
+        return;
+    }
+    let now = time::now();
+    time::clock::steer(now);
+    poll_devices(now);
+    run_queue::on_tick(now);
+    if let Some(at) = next_interruption(time::now()) {
+        host::arm_preemption(at);
+    }
 }
 
 /// The vCPU's idle loop; runs on the host's own stack. Returns when the machine has been told to stop.

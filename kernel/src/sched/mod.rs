@@ -19,7 +19,9 @@ mod run_queue;
 mod wait_queue;
 
 pub use block::{WaitEnd, block_on, block_uninterruptible, sleep_until};
-pub use idle::{IdlePolicy, Poller, idle_loop, next_interruption, poll_devices, register_poller, set_idle_policy};
+pub use idle::{
+    IdlePolicy, Poller, breathe, idle_loop, next_interruption, poll_devices, register_poller, set_idle_policy,
+};
 pub use run_queue::{
     Entity, FAIR_TURN, RunState, TIME_SLICE, cpu_time, current, finish_switch, on_tick, schedule, spawn, wake,
     yield_now,

@@ -36,15 +36,15 @@ impl AltStack {
     /// No alternate stack.
     pub const NONE: AltStack = AltStack { base: 0, size: 0, autodisarm: false };
 
-    /// What the guest asks for. ENOMEM if it is smaller than MINSIGSTKSZ or a frame of `frame_min` bytes (which
-    /// AT_MINSIGSTKSZ told), EINVAL for unknown flags.
-    pub fn from_request(request: StackT, frame_min: u64) -> Result<Self> {
+    /// What the guest asks for. ENOMEM if it is smaller than MINSIGSTKSZ, EINVAL for unknown flags. Whether a frame fits
+    /// shows when a signal comes, as on Linux: programs of old have stacks for smaller processors.
+    pub fn from_request(request: StackT) -> Result<Self> {
         let mode = request.flags & !SS_AUTODISARM;
         match mode {
             SS_DISABLE => Ok(AltStack { autodisarm: request.flags & SS_AUTODISARM != 0, ..AltStack::NONE }),
             0 | SS_ONSTACK => {
-                if request.size < MINSIGSTKSZ.max(frame_min) {
-                    return Err(Errno::ENOMEM.because("the alternate stack is smaller than AT_MINSIGSTKSZ"));
+                if request.size < MINSIGSTKSZ {
+                    return Err(Errno::ENOMEM.because("the alternate stack is smaller than MINSIGSTKSZ"));
                 }
                 Ok(AltStack { base: request.sp, size: request.size, autodisarm: request.flags & SS_AUTODISARM != 0 })
             }
@@ -101,19 +101,18 @@ mod tests {
 
     #[test]
     fn too_small_or_unknown_is_refused() {
-        assert_eq!(AltStack::from_request(request(0, 2047), 0).unwrap_err().errno(), Errno::ENOMEM);
-        assert_eq!(AltStack::from_request(request(0, 4096), 5000).unwrap_err().errno(), Errno::ENOMEM);
-        assert_eq!(AltStack::from_request(request(4, 8192), 0).unwrap_err().errno(), Errno::EINVAL);
-        assert!(!AltStack::from_request(request(SS_DISABLE, 0), 0).unwrap().exists());
+        assert_eq!(AltStack::from_request(request(0, 2047)).unwrap_err().errno(), Errno::ENOMEM);
+        assert_eq!(AltStack::from_request(request(4, 8192)).unwrap_err().errno(), Errno::EINVAL);
+        assert!(!AltStack::from_request(request(SS_DISABLE, 0)).unwrap().exists());
     }
 
     #[test]
     fn the_stack_is_in_use_from_its_base_exclusive_to_its_top_inclusive() {
-        let s = AltStack::from_request(request(0, 8192), 0).unwrap();
+        let s = AltStack::from_request(request(0, 8192)).unwrap();
         assert!(!s.in_use(0x1000) && s.in_use(0x1001) && s.in_use(0x3000) && !s.in_use(0x3001));
         assert_eq!(s.report(0x2000).flags, SS_ONSTACK);
         assert_eq!(s.report(0x9000).flags, 0);
-        let auto = AltStack::from_request(request(SS_AUTODISARM, 8192), 0).unwrap();
+        let auto = AltStack::from_request(request(SS_AUTODISARM, 8192)).unwrap();
         assert_eq!(auto.report(0x2000).flags, SS_AUTODISARM);
     }
 }

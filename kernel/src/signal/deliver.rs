@@ -5,7 +5,6 @@ use super::info::SigInfo;
 use super::number::{DefaultAction, Signal};
 use super::{frame as sigframe, mask, restart, send, stop};
 use crate::arch::TrapFrame;
-use crate::klog;
 use crate::task::{ExitStatus, Thread};
 use crate::trace;
 
@@ -93,24 +92,11 @@ fn handle(t: &Thread, frame: &mut TrapFrame, signal: Signal, info: &SigInfo, act
     }
 }
 
-/// Ends the process by a signal, with a line on the console for those that tell of a program's fault.
+/// Ends the process by a signal, with a report for those that tell of a program's fault.
 fn end(t: &Thread, signal: Signal, info: &SigInfo, frame: &TrapFrame) {
     let core = signal.default_action() == DefaultAction::Core;
     if core {
-        let comm = t.comm();
-        let comm = comm.split(|&b| b == 0).next().unwrap_or_default();
-        klog!(
-            Info,
-            "{}[{}/{}]: {} (code {}) at {:#x} ip {:#x} sp {:#x}",
-            comm.escape_ascii(),
-            t.process().pid(),
-            t.tid(),
-            signal.name(),
-            info.code,
-            info.addr(),
-            frame.rip,
-            frame.rsp
-        );
+        super::crash::report(t, signal, info, frame);
     }
     t.process().begin_exit(ExitStatus::Killed { signal: signal.number() as u8, core });
 }

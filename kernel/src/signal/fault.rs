@@ -11,6 +11,8 @@ use crate::task::{ExitStatus, Thread};
 const SEGV_MAPERR: i32 = 1;
 /// `si_code` of SIGSEGV: the mapping does not allow it.
 const SEGV_ACCERR: i32 = 2;
+/// `si_code` of SIGBUS: beyond the end of the object.
+const BUS_ADRERR: i32 = 2;
 
 /// Sends the running thread the signal of a fault: `code` and `addr` go to `siginfo_t`, `trap` and `error` (the
 /// processor's) to the signal frame. If the signal is blocked or ignored, the process dies of it, init too.
@@ -23,6 +25,11 @@ pub fn force_fault(t: &Thread, signal: Signal, code: i32, addr: u64, trap: u64, 
 pub fn force_segv(t: &Thread, denied: bool, trap: &Trap) {
     let code = if denied { SEGV_ACCERR } else { SEGV_MAPERR };
     force_fault(t, Signal::SEGV, code, trap.addr, trap.number, trap.error);
+}
+
+/// SIGBUS for an address beyond the end of what is mapped there.
+pub fn force_bus(t: &Thread, trap: &Trap) {
+    force_fault(t, Signal::BUS, BUS_ADRERR, trap.addr, trap.number, trap.error);
 }
 
 /// The signal of a trap as the host reported it; of a page fault that is none of the guest window's, only that nothing

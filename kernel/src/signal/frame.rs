@@ -62,11 +62,6 @@ pub struct FpxSwBytes {
     padding: [u32; 7],
 }
 
-/// Most bytes that a frame takes, for AT_MINSIGSTKSZ and sigaltstack(2).
-pub fn max_frame_size() -> u64 {
-    (size_of::<RtSigFrame>() + xstate::layout().size + 4 + 64 + 16) as u64
-}
-
 /// Where the parts of a frame go: the vector state, and the frame. `None` if an alternate stack is too small for them.
 fn place(sp: u64, altstack: &AltStack, use_altstack: bool, xstate_size: u64) -> Option<(u64, u64)> {
     let mut top = sp.wrapping_sub(RED_ZONE);
@@ -171,7 +166,7 @@ pub(crate) fn restore(t: &Thread) -> Result<usize> {
         load(regs, &cx);
     });
     // As Linux, which takes any error but a fault for "leave it as it is".
-    if let Ok(stack) = AltStack::from_request(frame.uc_stack, 0)
+    if let Ok(stack) = AltStack::from_request(frame.uc_stack)
         && !t.signals.altstack().in_use(cx.rsp)
     {
         t.signals.set_altstack(stack);
@@ -233,7 +228,7 @@ mod tests {
     #[test]
     fn an_alternate_stack_is_used_once_and_never_overrun() {
         let request = StackT { sp: 0x10000, size: 0x4000, ..StackT::default() };
-        let alt = AltStack::from_request(request, 0).unwrap();
+        let alt = AltStack::from_request(request).unwrap();
         let (_, first) = place(0x7fff_0000, &alt, true, 2440).unwrap();
         assert!((0x10000..0x14000).contains(&first));
         let (_, nested) = place(first, &alt, true, 2440).unwrap();

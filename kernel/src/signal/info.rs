@@ -1,7 +1,7 @@
 //! `siginfo_t`: what comes with a signal (sigaction(2)).
 
 use super::number::Signal;
-use crate::task::{Pid, Uid};
+use crate::task::{Fd, Pid, Uid};
 
 /// `si_code` of kill(2).
 pub const SI_USER: i32 = 0;
@@ -11,6 +11,8 @@ pub const SI_KERNEL: i32 = 0x80;
 pub const SI_QUEUE: i32 = -1;
 /// `si_code` of POSIX timers.
 pub const SI_TIMER: i32 = -2;
+/// `si_code` of mq_notify(2).
+pub const SI_MESGQ: i32 = -3;
 /// `si_code` of tkill(2) and tgkill(2).
 pub const SI_TKILL: i32 = -6;
 /// SIGCHLD: the child called exit(2).
@@ -59,6 +61,13 @@ impl SigInfo {
         info
     }
 
+    /// From a process, with a value: sigqueue(3), mq_notify(2).
+    pub const fn queued(signal: Signal, code: i32, pid: Pid, uid: Uid, value: u64) -> Self {
+        let mut info = Self::from_sender(signal, code, pid, uid);
+        info.fields[1] = value;
+        info
+    }
+
     /// A fault at `addr`.
     pub const fn fault(signal: Signal, code: i32, addr: u64) -> Self {
         let mut info = Self::new(signal, code);
@@ -80,6 +89,14 @@ impl SigInfo {
         let mut info = Self::new(signal, SI_TIMER);
         info.fields[0] = id as u32 as u64 | (overrun as u32 as u64) << 32;
         info.fields[1] = value;
+        info
+    }
+
+    /// Readiness of a descriptor (F_SETSIG): `si_band` is its events.
+    pub const fn poll(signal: Signal, code: i32, band: u32, fd: Fd) -> Self {
+        let mut info = Self::new(signal, code);
+        info.fields[0] = band as u64;
+        info.fields[1] = fd.0 as u32 as u64;
         info
     }
 

@@ -14,6 +14,7 @@
 
 mod action;
 mod altstack;
+mod crash;
 mod deliver;
 mod fault;
 mod frame;
@@ -30,12 +31,12 @@ mod stop;
 pub use action::{ActionFlags, SIG_DFL, SIG_IGN, SigAction, SigHand};
 pub use altstack::{AltStack, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, StackT};
 pub use deliver::deliver;
-pub use fault::{force_fault, force_segv, force_trap, out_of_memory};
+pub use fault::{force_bus, force_fault, force_segv, force_trap, out_of_memory};
 pub(crate) use frame::restore;
-pub use frame::{FpxSwBytes, RtSigFrame, max_frame_size};
+pub use frame::{FpxSwBytes, RtSigFrame};
 pub use info::{
-    CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SI_KERNEL, SI_QUEUE, SI_TIMER, SI_TKILL, SI_USER, SigInfo,
-    sender,
+    CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SI_KERNEL, SI_MESGQ, SI_QUEUE, SI_TIMER, SI_TKILL, SI_USER,
+    SigInfo, sender,
 };
 pub use mask::{SIGSET_SIZE, TemporaryMask};
 pub use number::{DefaultAction, SIGNALS, SigSet, Signal};
@@ -43,7 +44,8 @@ pub use queue::{Queue, Rejected};
 pub use restart::RestartBlock;
 pub(crate) use send::{ask_to_end, discard_ignored, has_timer_signal, resolve_restart};
 pub use send::{
-    check_permission, ignores, raise_sigpipe, send_to_group, send_to_process, send_to_thread, set_blocked, wait_for,
+    check_permission, ignores, raise, raise_sigpipe, send_to_group, send_to_process, send_to_thread, set_blocked,
+    wait_for,
 };
 pub use signalfd::{SignalFd, SignalfdSiginfo};
 pub use state::{ProcessSignals, ThreadSignals};

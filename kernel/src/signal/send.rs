@@ -68,10 +68,15 @@ pub fn send_to_group(group: Pid, signal: Signal) {
 
 /// SIGPIPE for a thread that wrote to a pipe or socket without readers.
 pub fn raise_sigpipe(t: &Thread) {
+    raise(t, Signal::PIPE);
+}
+
+/// A standard signal that the running thread's own call brings upon it.
+pub fn raise(t: &Thread, signal: Signal) {
     let (pid, uid) = super::info::sender(t);
-    let info = SigInfo::from_sender(Signal::PIPE, super::info::SI_USER, pid, uid);
+    let info = SigInfo::from_sender(signal, super::info::SI_USER, pid, uid);
     // A standard signal is never refused.
-    let _ = send_to_thread(&t.arc(), Signal::PIPE, info);
+    let _ = send_to_thread(&t.arc(), signal, info);
 }
 
 fn wants(thread: &Thread, signal: Signal) -> bool {

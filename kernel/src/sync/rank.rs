@@ -33,6 +33,8 @@ pub enum Rank {
     FileLocks,
     /// A pipe, eventfd, timerfd, signalfd, inotify instance.
     Pipe,
+    /// The objects of one family of System V IPC.
+    SysvIpc,
     /// A unix socket (a pair is ordered by address).
     UnixSocket,
     /// A socket's options.

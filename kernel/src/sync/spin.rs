@@ -3,6 +3,7 @@
 use super::rank::{self, Rank};
 use core::cell::UnsafeCell;
 use core::fmt;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -42,7 +43,7 @@ impl<T: ?Sized> SpinLock<T> {
         if self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.lock_contended();
         }
-        SpinGuard { lock: self }
+        SpinGuard { lock: self, value: PhantomData }
     }
 
     #[cold]
@@ -64,7 +65,7 @@ impl<T: ?Sized> SpinLock<T> {
     pub fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
         self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).ok()?;
         rank::acquire(self.rank);
-        Some(SpinGuard { lock: self })
+        Some(SpinGuard { lock: self, value: PhantomData })
     }
 
     /// The value through exclusive access, without locking.
@@ -86,6 +87,8 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for SpinLock<T> {
 #[must_use]
 pub struct SpinGuard<'a, T: ?Sized> {
     lock: &'a SpinLock<T>,
+    /// The guard gives the value itself: it may be shared between threads only if the value may.
+    value: PhantomData<&'a mut T>,
 }
 
 impl<T: ?Sized> Deref for SpinGuard<'_, T> {

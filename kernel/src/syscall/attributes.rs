@@ -5,9 +5,9 @@ use crate::error::{Errno, Result};
 use crate::fs::attributes::NewTime;
 use crate::fs::inode::{FileKind, SetAttributes, Timestamp};
 use crate::fs::lookup::Resolve;
-use crate::fs::{Actor, Path};
+use crate::fs::{Actor, Path, io};
 use crate::mm::UserPtr;
-use crate::task::{Fd, Gid, Resource, Thread, Uid};
+use crate::task::{Fd, Gid, Thread, Uid};
 
 type Name = UserPtr<u8>;
 
@@ -96,6 +96,10 @@ pub fn sys_utimensat(t: &Thread, dir: Fd, name: Name, times: UserPtr<[[i64; 2]; 
             [new_time(a)?, new_time(m)?]
         }
     };
+    if [atime, mtime] == [NewTime::Omit; 2] {
+        // Nothing to do, so nothing is looked at.
+        return Ok(0);
+    }
     let actor = Actor::of(t);
     let path = if name.is_null() && dir != Fd::CWD {
         if flags != 0 {
@@ -148,32 +152,31 @@ pub fn sys_utime(t: &Thread, name: Name, times: UserPtr<[i64; 2]>) -> Result<usi
     Ok(0)
 }
 
-fn new_size(t: &Thread, size: i64) -> Result<u64> {
-    let size = u64::try_from(size).map_err(|_| Errno::EINVAL.because("a negative size"))?;
-    if size > t.process().rlimits().get(Resource::FileSize).rlim_cur {
-        return Err(Errno::EFBIG.because("RLIMIT_FSIZE"));
-    }
-    Ok(size)
+fn new_size(size: i64) -> Result<u64> {
+    u64::try_from(size).map_err(|_| Errno::EINVAL.because("a negative size"))
 }
 
 /// truncate(2).
 pub fn sys_truncate(t: &Thread, name: Name, size: i64) -> Result<usize> {
-    let size = new_size(t, size)?;
+    let size = new_size(size)?;
     let actor = Actor::of(t);
     let path = NameAt::read(t, Fd::CWD, name)?.resolve(&actor, Resolve::empty())?;
+    actor.check_truncate(&path)?;
+    io::check_growth(t, &**path.inode(), size)?;
     actor.truncate(&path, size)?;
     Ok(0)
 }
 
 /// ftruncate(2).
 pub fn sys_ftruncate(t: &Thread, fd: Fd, size: i64) -> Result<usize> {
-    let size = new_size(t, size)?;
+    let size = new_size(size)?;
     let file = at::file(t, fd)?;
-    let inode = file.inode().filter(|i| i.kind() == FileKind::Regular);
-    let Some(inode) = inode.filter(|_| file.flags().writable()) else {
+    let path = file.path().filter(|p| p.inode().kind() == FileKind::Regular);
+    let Some(path) = path.filter(|_| file.flags().writable()) else {
         return Err(Errno::EINVAL.because("not a regular file that is open for writing"));
     };
-    inode.set_attributes(&SetAttributes { size: Some(size), ..SetAttributes::default() })?;
+    io::check_growth(t, &**path.inode(), size)?;
+    path.change(&SetAttributes { size: Some(size), ..SetAttributes::default() })?;
     Ok(0)
 }
 

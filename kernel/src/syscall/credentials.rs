@@ -235,14 +235,17 @@ pub fn sys_getgroups(t: &Thread, size: i32, list: UserPtr<u32>) -> Result<usize>
 }
 
 /// setgroups(2)
-pub fn sys_setgroups(t: &Thread, size: usize, list: UserPtr<u32>) -> Result<usize> {
+pub fn sys_setgroups(t: &Thread, size: u32, list: UserPtr<u32>) -> Result<usize> {
     if !t.credentials().capable(Capability::Setgid) {
         return Err(Errno::EPERM.because("setgroups needs CAP_SETGID"));
     }
+    let size = size as usize;
     if size > GROUPS_MAX {
         return Err(Errno::EINVAL.because("more than NGROUPS_MAX groups"));
     }
-    let groups: Vec<Gid> = list.read_many(size)?.into_iter().map(Gid).collect();
+    let mut groups: Vec<Gid> = list.read_many(size)?.into_iter().map(Gid).collect();
+    // As Linux, which looks groups up by bisection and shows them so.
+    groups.sort_unstable();
     change(t, |_, new| {
         new.groups = groups;
         Ok(())

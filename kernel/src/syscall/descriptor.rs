@@ -5,9 +5,11 @@ use crate::abi::{general, ioctl};
 use crate::error::{Errno, Result};
 use crate::fs::file::{OpenFile, OpenFlags};
 use crate::fs::inode::FileKind;
+use crate::fs::signal_io::OwnerId;
 use crate::fs::{locks, permission, pipe};
 use crate::mm::UserPtr;
-use crate::task::{Capability, Fd, Thread};
+use crate::signal::Signal;
+use crate::task::{Capability, Fd, Pid, Thread, Tid};
 use alloc::sync::Arc;
 
 /// dup(2).
@@ -66,7 +68,7 @@ pub fn sys_fcntl(t: &Thread, fd: Fd, command: u32, arg: usize) -> Result<usize> 
             Ok(0)
         }
         general::F_GETFL => Ok(file.flags().bits() as usize),
-        general::F_SETFL => set_status_flags(t, &file, OpenFlags::from_bits_retain(arg as u32)),
+        general::F_SETFL => set_status_flags(t, &file, fd, OpenFlags::from_bits_retain(arg as u32)),
         general::F_GETLK | general::F_OFD_GETLK => {
             locks::get(t, &file, &table, UserPtr::new(arg), command == general::F_OFD_GETLK)
         }
@@ -85,18 +87,70 @@ pub fn sys_fcntl(t: &Thread, fd: Fd, command: u32, arg: usize) -> Result<usize> 
             file.inode().ok_or(Errno::EINVAL)?.add_seals(arg as u32)?;
             Ok(0)
         }
-        // No signals are sent for readiness: there is no owner, and none can be set but "nobody".
-        general::F_GETOWN => Ok(0),
-        general::F_SETOWN if arg == 0 => Ok(0),
+        general::F_SETOWN | general::F_GETOWN => readiness_owner(t, &file, command == general::F_SETOWN, arg as i32),
+        general::F_SETOWN_EX => {
+            let [kind, number] = UserPtr::<OwnerEx>::new(arg).read()?;
+            let id = match kind as u32 {
+                general::F_OWNER_TID => OwnerId::Thread(Tid(number)),
+                general::F_OWNER_PID => OwnerId::Process(Pid(number)),
+                general::F_OWNER_PGRP => OwnerId::Group(Pid(number)),
+                _ => return Err(Errno::EINVAL.because("no kind of owner")),
+            };
+            file.set_signal_owner(t, (number != 0).then_some(id))?;
+            Ok(0)
+        }
+        general::F_GETOWN_EX => {
+            let (kind, id) = match file.signal_owner() {
+                None => (general::F_OWNER_PID, 0),
+                Some(OwnerId::Thread(tid)) => (general::F_OWNER_TID, tid.0),
+                Some(OwnerId::Process(pid)) => (general::F_OWNER_PID, pid.0),
+                Some(OwnerId::Group(pid)) => (general::F_OWNER_PGRP, pid.0),
+            };
+            UserPtr::<OwnerEx>::new(arg).write([kind as i32, id])?;
+            Ok(0)
+        }
+        general::F_SETSIG => {
+            let signal = match arg {
+                0 => None,
+                n => Some(i32::try_from(n).ok().and_then(Signal::new).ok_or(Errno::EINVAL)?),
+            };
+            file.set_io_signal(signal);
+            Ok(0)
+        }
+        general::F_GETSIG => Ok(file.io_signal().map_or(0, |s| s.number() as usize)),
         _ => Err(Errno::EINVAL.because("fcntl command not known here")),
     }
 }
 
-fn set_status_flags(t: &Thread, file: &OpenFile, new: OpenFlags) -> Result<usize> {
+/// `struct f_owner_ex` of fcntl(2): kind and id.
+type OwnerEx = [i32; 2];
+
+/// F_SETOWN and F_GETOWN: a positive number is a process, a negative one a group.
+fn readiness_owner(t: &Thread, file: &OpenFile, set: bool, who: i32) -> Result<usize> {
+    if set {
+        let id = match who {
+            0 => None,
+            i32::MIN => return Err(Errno::EINVAL.into()),
+            1.. => Some(OwnerId::Process(Pid(who))),
+            _ => Some(OwnerId::Group(Pid(-who))),
+        };
+        file.set_signal_owner(t, id)?;
+        return Ok(0);
+    }
+    Ok(match file.signal_owner() {
+        None => 0,
+        Some(OwnerId::Thread(tid)) => tid.0 as usize,
+        Some(OwnerId::Process(pid)) => pid.0 as usize,
+        Some(OwnerId::Group(group)) => -group.0 as isize as usize,
+    })
+}
+
+fn set_status_flags(t: &Thread, file: &OpenFile, fd: Fd, new: OpenFlags) -> Result<usize> {
     let asks = new.contains(OpenFlags::NOATIME) && !file.flags().contains(OpenFlags::NOATIME);
     if asks && !permission::owns(&file.metadata()?, &t.credentials()) {
         return Err(Errno::EPERM.because("O_NOATIME on another's file"));
     }
+    file.set_async(fd, new.contains(OpenFlags::ASYNC));
     file.set_status_flags(new);
     Ok(0)
 }
@@ -110,6 +164,10 @@ fn set_pipe_size(t: &Thread, file: &OpenFile, bytes: usize) -> Result<usize> {
         return Err(Errno::EINVAL.into());
     }
     pipe.set_capacity(bytes)
+}
+
+fn is_socket(file: &OpenFile) -> bool {
+    file.metadata().is_ok_and(|m| m.kind == FileKind::Socket)
 }
 
 /// ioctl(2): what is common to all files; the rest is the file's.
@@ -126,9 +184,19 @@ pub fn sys_ioctl(t: &Thread, fd: Fd, request: u32, arg: usize) -> Result<usize> 
             Ok(0)
         }
         ioctl::FIOASYNC => {
-            let mut flags = file.flags();
-            flags.set(OpenFlags::ASYNC, UserPtr::<i32>::new(arg).read()? != 0);
-            file.set_status_flags(flags);
+            let on = UserPtr::<i32>::new(arg).read()? != 0;
+            if on && !file.has_readiness() {
+                return Err(Errno::ENOTTY.because("this file has no readiness to signal"));
+            }
+            file.set_async(fd, on);
+            Ok(0)
+        }
+        ioctl::FIOSETOWN | ioctl::SIOCSPGRP if is_socket(&file) => {
+            readiness_owner(t, &file, true, UserPtr::<i32>::new(arg).read()?)
+        }
+        ioctl::FIOGETOWN | ioctl::SIOCGPGRP if is_socket(&file) => {
+            let owner = readiness_owner(t, &file, false, 0)?;
+            UserPtr::<i32>::new(arg).write(owner as i32)?;
             Ok(0)
         }
         ioctl::FIONREAD if file.inode().is_some_and(|i| i.kind() == FileKind::Regular) => {

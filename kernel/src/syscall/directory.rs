@@ -23,7 +23,7 @@ fn list(t: &Thread, fd: Fd, out: UserSlice, pack: fn(&mut Vec<u8>, &DirEntry<'_>
     let mut refused = false;
     let from = *file.offset();
     let mut to = from;
-    file.ops().read_dir(&file, from, &mut |entry| {
+    file.list(from, &mut |entry| {
         if !pack(&mut packed, entry, room) {
             refused = true;
             return false;

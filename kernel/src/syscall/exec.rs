@@ -39,22 +39,11 @@ fn read_strings(vector: UserPtr<usize>) -> Result<Vec<Vec<u8>>> {
 
 /// execve(2).
 pub fn sys_execve(t: &Thread, path: UserPtr<u8>, argv: UserPtr<usize>, envp: UserPtr<usize>) -> Result<usize> {
-    execute(t, Fd::CWD, path, argv, envp, 0)
+    sys_execveat(t, Fd::CWD, path, argv, envp, 0)
 }
 
 /// execveat(2).
 pub fn sys_execveat(
-    t: &Thread,
-    dir: Fd,
-    path: UserPtr<u8>,
-    argv: UserPtr<usize>,
-    envp: UserPtr<usize>,
-    flags: u32,
-) -> Result<usize> {
-    execute(t, dir, path, argv, envp, flags)
-}
-
-fn execute(
     t: &Thread,
     dir: Fd,
     path: UserPtr<u8>,

@@ -62,7 +62,7 @@ pub fn sys_futex(
     let private = op & c::FUTEX_PRIVATE_FLAG != 0;
     let realtime = op & c::FUTEX_CLOCK_REALTIME != 0;
     let command = op & !(c::FUTEX_PRIVATE_FLAG | c::FUTEX_CLOCK_REALTIME);
-    let may_have_clock = [c::FUTEX_WAIT, c::FUTEX_WAIT_BITSET, c::FUTEX_WAIT_REQUEUE_PI, c::FUTEX_LOCK_PI2];
+    let may_have_clock = [c::FUTEX_WAIT_BITSET, c::FUTEX_WAIT_REQUEUE_PI, c::FUTEX_LOCK_PI2];
     if realtime && !may_have_clock.contains(&command) {
         return Err(Errno::ENOSYS.because("FUTEX_CLOCK_REALTIME does not go with this operation"));
     }
@@ -73,9 +73,9 @@ pub fn sys_futex(
         c::FUTEX_WAIT => wait(t, at, private, value, ANY, relative(timeout)?),
         c::FUTEX_WAIT_BITSET if value3 == 0 => Err(Errno::EINVAL.because("an empty bitset")),
         c::FUTEX_WAIT_BITSET => wait(t, at, private, value, value3, absolute(timeout, realtime)?),
-        c::FUTEX_WAKE => Ok(futex::wake(key?, at_least_one(value), ANY)),
+        c::FUTEX_WAKE => futex::wake(key?, at_least_one(value), ANY),
         c::FUTEX_WAKE_BITSET if value3 == 0 => Err(Errno::EINVAL.because("an empty bitset")),
-        c::FUTEX_WAKE_BITSET => Ok(futex::wake(key?, at_least_one(value), value3)),
+        c::FUTEX_WAKE_BITSET => futex::wake(key?, at_least_one(value), value3),
         c::FUTEX_REQUEUE | c::FUTEX_CMP_REQUEUE => {
             if (value as i32) < 0 || (timeout.addr() as i32) < 0 {
                 return Err(Errno::EINVAL.because("a negative count"));
@@ -89,6 +89,16 @@ pub fn sys_futex(
         c::FUTEX_LOCK_PI2 => futex::lock_pi(t, key?, absolute(timeout, realtime)?, false).map(|()| 0),
         c::FUTEX_TRYLOCK_PI => futex::lock_pi(t, key?, None, true).map(|()| 0),
         c::FUTEX_UNLOCK_PI => futex::unlock_pi(t, key?).map(|()| 0),
+        c::FUTEX_WAIT_REQUEUE_PI => {
+            let on = Expectation { key: key?, value, bitset: ANY };
+            futex::wait_requeue_pi(t, on, other()?, absolute(timeout, realtime)?).map(|()| 0)
+        }
+        c::FUTEX_CMP_REQUEUE_PI => {
+            if value != 1 || (timeout.addr() as i32) < 0 {
+                return Err(Errno::EINVAL.because("FUTEX_CMP_REQUEUE_PI wakes one"));
+            }
+            futex::cmp_requeue_pi(key?, other()?, value2, value3)
+        }
         _ => Err(Errno::ENOSYS.because("no such futex operation here")),
     }
 }

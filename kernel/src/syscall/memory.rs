@@ -16,9 +16,12 @@ const MAP_FIXED: u32 = 0x10;
 const MAP_ANONYMOUS: u32 = 0x20;
 const MAP_32BIT: u32 = 0x40;
 const MAP_GROWSDOWN: u32 = 0x100;
+const MAP_DENYWRITE: u32 = 0x800;
+const MAP_EXECUTABLE: u32 = 0x1000;
 const MAP_LOCKED: u32 = 0x2000;
 const MAP_NORESERVE: u32 = 0x4000;
 const MAP_POPULATE: u32 = 0x8000;
+const MAP_NONBLOCK: u32 = 0x10000;
 const MAP_STACK: u32 = 0x20000;
 const MAP_HUGETLB: u32 = 0x40000;
 const MAP_FIXED_NOREPLACE: u32 = 0x10_0000;
@@ -27,12 +30,26 @@ const MREMAP_MAYMOVE: u32 = 1;
 const MREMAP_FIXED: u32 = 2;
 const MREMAP_DONTUNMAP: u32 = 4;
 
+/// For atomic operations, on processors that need to know.
+const PROT_SEM: u32 = 8;
 const PROT_GROWSDOWN: u32 = 0x0100_0000;
 const PROT_GROWSUP: u32 = 0x0200_0000;
 
-fn prot_from(bits: u32) -> Result<Prot> {
-    Prot::from_bits(bits).ok_or(Errno::EINVAL.because("unknown protection bits"))
-}
+/// Flags that MAP_SHARED_VALIDATE accepts beside those that are served here (mmap(2)).
+const LEGACY_FLAGS: u32 = MAP_TYPE
+    | MAP_FIXED
+    | MAP_ANONYMOUS
+    | MAP_32BIT
+    | MAP_GROWSDOWN
+    | MAP_DENYWRITE
+    | MAP_EXECUTABLE
+    | MAP_LOCKED
+    | MAP_NORESERVE
+    | MAP_POPULATE
+    | MAP_NONBLOCK
+    | MAP_STACK
+    | MAP_HUGETLB
+    | MAP_FIXED_NOREPLACE;
 
 /// A page-aligned range from an address and a length; EINVAL if the address is not aligned or the range wraps.
 fn range_from(addr: usize, len: usize) -> Result<Range<usize>> {
@@ -51,12 +68,19 @@ pub fn sys_mmap(t: &Thread, addr: usize, len: usize, prot: u32, flags: u32, fd: 
     if !offset.is_multiple_of(PAGE_SIZE as u64) {
         return Err(Errno::EINVAL.because("the offset is not a multiple of the page size"));
     }
-    let prot = prot_from(prot)?;
+    // As Linux: bits that mean nothing are passed over here, but not by mprotect(2).
+    let prot = Prot::from_bits_truncate(prot);
     if len == 0 {
         return Err(Errno::EINVAL.because("the length is zero"));
     }
     let shared = match flags & MAP_TYPE {
-        MAP_SHARED | MAP_SHARED_VALIDATE => true,
+        MAP_SHARED => true,
+        MAP_SHARED_VALIDATE if flags & MAP_ANONYMOUS == 0 => {
+            if flags & !LEGACY_FLAGS != 0 {
+                return Err(Errno::EOPNOTSUPP.because("flags that MAP_SHARED_VALIDATE does not know"));
+            }
+            true
+        }
         MAP_PRIVATE => false,
         _ => return Err(Errno::EINVAL.because("neither MAP_SHARED nor MAP_PRIVATE")),
     };
@@ -72,7 +96,7 @@ pub fn sys_mmap(t: &Thread, addr: usize, len: usize, prot: u32, flags: u32, fd: 
     let backing = if flags & MAP_ANONYMOUS != 0 {
         Backing::Anonymous
     } else {
-        let file = t.files().get(fd)?;
+        let file = super::at::file(t, fd)?;
         if !file.flags().readable() {
             return Err(Errno::EACCES.because("the file is not open for reading"));
         }
@@ -111,6 +135,7 @@ pub fn sys_mmap(t: &Thread, addr: usize, len: usize, prot: u32, flags: u32, fd: 
     if limit != crate::task::INFINITY && mm.usage().0.saturating_add(len) as u64 > limit {
         return Err(Errno::ENOMEM.because("RLIMIT_AS"));
     }
+    mm.contest(placement, len)?;
     let at = mm.map(MapRequest { len, placement, prot, flags: vm_flags, backing, name: "", zone })?;
     if flags & (MAP_POPULATE | MAP_LOCKED) != 0 {
         // As Linux: a failure to populate does not undo the mapping.
@@ -131,14 +156,19 @@ pub fn sys_munmap(t: &Thread, addr: usize, len: usize) -> Result<usize> {
 
 /// mprotect(2).
 pub fn sys_mprotect(t: &Thread, addr: usize, len: usize, prot: u32) -> Result<usize> {
-    let range = range_from(addr, len)?;
     if prot & (PROT_GROWSDOWN | PROT_GROWSUP) == PROT_GROWSDOWN | PROT_GROWSUP {
         return Err(Errno::EINVAL.because("PROT_GROWSDOWN and PROT_GROWSUP exclude each other"));
     }
-    let prot = prot_from(prot & !(PROT_GROWSDOWN | PROT_GROWSUP))?;
-    if range.is_empty() {
+    if !addr.is_multiple_of(PAGE_SIZE) {
+        return Err(Errno::EINVAL.because("the address is not a multiple of the page size"));
+    }
+    if len == 0 {
         return Ok(0);
     }
+    let end = page_align_up(len).filter(|&l| l > 0).and_then(|l| addr.checked_add(l));
+    let range = addr..end.ok_or(Errno::ENOMEM.because("the range wraps"))?;
+    let prot = Prot::from_bits(prot & !(PROT_GROWSDOWN | PROT_GROWSUP | PROT_SEM));
+    let prot = prot.ok_or(Errno::EINVAL.because("unknown protection bits"))?;
     t.mm().protect(range, prot)?;
     Ok(0)
 }
@@ -165,10 +195,11 @@ pub fn sys_mremap(t: &Thread, old: usize, old_len: usize, new_len: usize, flags:
     } else {
         None
     };
-    if old.is_empty() {
-        return Err(Errno::EINVAL.because("the old length is zero"));
+    let mm = t.mm();
+    if let Some(placement) = to {
+        mm.contest(placement, new_len)?;
     }
-    t.mm().remap(old, new_len, to)
+    mm.remap(old, new_len, to)
 }
 
 /// brk(2): the system call returns the new break, or the old one if it cannot move.
@@ -234,8 +265,8 @@ pub fn sys_mincore(t: &Thread, addr: usize, len: usize, vec: UserPtr<u8>) -> Res
     }
     let w = window::get().ok_or(Errno::ENOMEM)?;
     for (i, page) in range.step_by(PAGE_SIZE).enumerate() {
-        let anonymous = mm.area_at(page).is_some_and(|a| matches!(a.backing, Backing::Anonymous));
-        vec.add(i).write(u8::from(!anonymous || w.is_populated(page)))?;
+        let by_us = mm.area_at(page).is_some_and(|a| !matches!(a.backing, Backing::File(_)));
+        vec.add(i).write(u8::from(!by_us || w.is_populated(page)))?;
     }
     Ok(0)
 }

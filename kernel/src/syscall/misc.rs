@@ -4,9 +4,11 @@ use super::process::process_named;
 use crate::abi::general as c;
 use crate::abi::system::new_utsname;
 use crate::error::{Errno, Result};
+use crate::fs::fd_table::NR_OPEN;
 use crate::host;
 use crate::klog;
 use crate::mm::{UserPtr, UserSlice};
+use crate::sched;
 use crate::task::{self, Capability, Fd, Pid, RESOURCES, Resource, Thread};
 use crate::time;
 use crate::utsname;
@@ -54,8 +56,8 @@ pub fn sys_setdomainname(t: &Thread, name: UserPtr<u8>, len: i32) -> Result<usiz
     Ok(0)
 }
 
-/// getrandom(2): from the host. Large requests may be cut short, as they may on Linux.
-pub fn sys_getrandom(_t: &Thread, at: UserPtr<u8>, len: usize, flags: u32) -> Result<usize> {
+/// getrandom(2): from the host. A signal cuts requests for more than 256 bytes short, as on Linux.
+pub fn sys_getrandom(t: &Thread, at: UserPtr<u8>, len: usize, flags: u32) -> Result<usize> {
     let known = c::GRND_NONBLOCK | c::GRND_RANDOM | c::GRND_INSECURE;
     if flags & !known != 0 || flags & (c::GRND_RANDOM | c::GRND_INSECURE) == c::GRND_RANDOM | c::GRND_INSECURE {
         return Err(Errno::EINVAL.because("unknown or contradictory getrandom flags"));
@@ -70,6 +72,10 @@ pub fn sys_getrandom(_t: &Thread, at: UserPtr<u8>, len: usize, flags: u32) -> Re
             Ok(_) => done += n,
             Err(_) if done > 0 => break,
             Err(e) => return Err(e),
+        }
+        sched::breathe();
+        if t.signal_pending() {
+            break;
         }
     }
     Ok(done)
@@ -114,6 +120,9 @@ pub fn sys_prlimit64(
         if let Some(w) = wanted {
             if w.rlim_cur > w.rlim_max {
                 return Err(Errno::EINVAL.because("the soft limit is above the hard limit"));
+            }
+            if resource == Resource::OpenFiles as usize && w.rlim_max > NR_OPEN {
+                return Err(Errno::EPERM.because("beyond /proc/sys/fs/nr_open"));
             }
             if w.rlim_max > before.rlim_max && !privileged {
                 return Err(Errno::EPERM.because("raising a hard limit needs CAP_SYS_RESOURCE"));
@@ -181,6 +190,9 @@ pub fn sys_unshare(t: &Thread, flags: u64) -> Result<usize> {
     if flags.contains(F::FS) {
         t.set_fs(Arc::new(t.fs().fork()));
     }
+    if flags.contains(F::SYSVSEM) {
+        t.set_undo_owner(None);
+    }
     if flags.contains(F::FILES) {
         t.set_files(Some(Arc::new(t.files().fork())));
     }
@@ -193,9 +205,10 @@ pub fn sys_setns(t: &Thread, fd: Fd, _kind: i32) -> Result<usize> {
     Err(Errno::EINVAL.because("there are no namespaces"))
 }
 
-/// vhangup(2): nothing hangs on a virtual terminal here.
+/// vhangup(2).
 pub fn sys_vhangup(t: &Thread) -> Result<usize> {
     if t.credentials().capable(Capability::SysTtyConfig) {
+        crate::tty::hang_up_own(t);
         Ok(0)
     } else {
         Err(Errno::EPERM.because("vhangup needs CAP_SYS_TTY_CONFIG"))
@@ -269,18 +282,27 @@ pub fn sys_syslog(t: &Thread, action: i32, at: UserPtr<u8>, len: i32) -> Result<
 }
 
 /// Commands of membarrier(2) that are supported: the global and private expedited ones, and their registrations.
-const MEMBARRIER_SUPPORTED: i32 = 0x7f;
+const MEMBARRIER_SUPPORTED: u32 = 0x7f;
+/// PRIVATE_EXPEDITED and PRIVATE_EXPEDITED_SYNC_CORE; the next bit above each is its registration.
+const MEMBARRIER_PRIVATE: u32 = 1 << 3 | 1 << 5;
 
 /// membarrier(2): with one vCPU every return to the guest is a barrier for all its threads.
-pub fn sys_membarrier(_t: &Thread, command: i32, flags: u32, _cpu: i32) -> Result<usize> {
+pub fn sys_membarrier(t: &Thread, command: u32, flags: u32, _cpu: i32) -> Result<usize> {
     if flags != 0 {
         return Err(Errno::EINVAL.because("membarrier has no flags here"));
     }
-    match command {
-        0 => Ok(MEMBARRIER_SUPPORTED as usize),
-        n if n & MEMBARRIER_SUPPORTED != 0 && n.count_ones() == 1 => Ok(0),
-        _ => Err(Errno::EINVAL.because("no such membarrier command")),
+    if command == 0 {
+        return Ok(MEMBARRIER_SUPPORTED as usize);
     }
+    if command & MEMBARRIER_SUPPORTED == 0 || !command.is_power_of_two() {
+        return Err(Errno::EINVAL.because("no such membarrier command"));
+    }
+    let registered = t.process().membarriers();
+    if command & MEMBARRIER_PRIVATE != 0 && registered & command == 0 {
+        return Err(Errno::EPERM.because("the process has not registered for this command"));
+    }
+    t.process().set_membarriers(registered | command >> 1 & MEMBARRIER_PRIVATE);
+    Ok(0)
 }
 
 /// seccomp(2): filters are refused; what runs here is confined by the host process.

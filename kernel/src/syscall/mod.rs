@@ -12,10 +12,13 @@ pub mod epoll;
 pub mod event_fd;
 pub mod exec;
 pub mod futex;
+pub mod inotify;
 pub mod memory;
 pub mod message;
 pub mod misc;
 pub mod mount;
+pub mod mqueue;
+pub mod msg;
 pub mod names;
 pub mod open;
 pub mod prctl;
@@ -23,12 +26,15 @@ pub mod process;
 pub mod readiness;
 pub mod rw;
 pub mod sched;
+pub mod sem;
+pub mod shm;
 pub mod signal;
 pub mod socket;
 pub mod sockopt;
 pub mod splice;
 pub mod stat;
 pub mod storage;
+mod sysv;
 mod table;
 pub mod time;
 pub mod timer;
@@ -251,8 +257,9 @@ fn report_missing(t: &Thread, nr: u64, row: Option<&Syscall>) {
 
 /// Serves the system call in `frame`.
 pub fn dispatch(t: &Thread, frame: &mut TrapFrame) {
-    let nr = frame.orig_rax;
-    let args = frame.args();
+    let (raw, args) = (frame.orig_rax, frame.args());
+    // As Linux: the low half of rax is the number.
+    let nr = u64::from(raw as u32);
     let row = lookup(nr);
     let tracing = crate::trace::enabled();
     if tracing {
@@ -278,7 +285,7 @@ pub fn dispatch(t: &Thread, frame: &mut TrapFrame) {
     };
     t.context.with_frame(|f| {
         // execve and rt_sigreturn have replaced all registers and say so by clearing the number.
-        if f.orig_rax == nr {
+        if f.orig_rax == raw {
             f.rax = value;
         }
     });

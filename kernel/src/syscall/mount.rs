@@ -1,16 +1,17 @@
-//! mount(2), umount2(2).
+//! mount(2), umount2(2), pivot_root(2).
 
 use super::at::NameAt;
 use crate::abi::general as abi;
 use crate::block;
 use crate::error::{Errno, Result};
+use crate::fs::hostfs::HostFs;
 use crate::fs::inode::{FileKind, FileSystem};
 use crate::fs::lookup::Resolve;
 use crate::fs::mount::{self, MountFlags};
 use crate::fs::tmpfs::TmpFs;
-use crate::fs::{Actor, Path, devtmpfs, ext4, procfs, sysfs};
+use crate::fs::{Actor, Path, devpts, devtmpfs, ext4, mqueue, procfs, sysfs};
 use crate::mm::{UserPtr, window};
-use crate::task::{Capability, Fd, Thread};
+use crate::task::{self, Capability, Fd, Thread};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -46,7 +47,7 @@ fn place(t: &Thread, name: UserPtr<u8>, how: Resolve) -> Result<Path> {
 /// A size as tmpfs options spell it: bytes, or with k, m, g; or a percentage of the guest's memory (tmpfs(5)).
 fn parse_size(text: &str, memory: u64) -> Option<u64> {
     if let Some(percent) = text.strip_suffix('%') {
-        return Some(memory / 100 * percent.parse::<u64>().ok()?);
+        return (memory / 100).checked_mul(percent.parse().ok()?);
     }
     let (digits, shift) = match text.as_bytes().last()? {
         b'k' | b'K' => (&text[..text.len() - 1], 10),
@@ -91,6 +92,8 @@ fn open_ext4(t: &Thread, source: &[u8], flags: MountFlags) -> Result<Arc<dyn Fil
     }
 }
 
+/// `kind` with its options. A hostfs shows a directory below the one that the command line shares (`hostfs=DIR`), whose
+/// name is all that its options say, as User-Mode Linux has it.
 fn new_file_system(
     t: &Thread,
     kind: &[u8],
@@ -103,7 +106,13 @@ fn new_file_system(
         b"tmpfs" | b"ramfs" => new_tmpfs(options)?,
         b"proc" => procfs::file_system(),
         b"sysfs" => sysfs::file_system(),
+        b"mqueue" => mqueue::file_system(),
         b"devtmpfs" => devtmpfs::new()?,
+        b"hostfs" => HostFs::open_shared(options)?,
+        b"devpts" => {
+            devpts::set_options(options)?;
+            devpts::file_system()
+        }
         _ => return Err(Errno::ENODEV.because("no such file system type here")),
     })
 }
@@ -138,7 +147,7 @@ pub fn sys_mount(
             return Err(Errno::EINVAL.because("nothing is mounted there"));
         }
     } else if flags & abi::MS_MOVE != 0 {
-        return Err(Errno::EINVAL.because("mounts are not moved here"));
+        mount::move_mount(&place(t, source, Resolve::empty())?, &on)?;
     } else {
         let options = String::from_utf8(text(data)?).map_err(|_| Errno::EINVAL)?;
         let source = text(source)?;
@@ -168,6 +177,25 @@ pub fn sys_umount2(t: &Thread, target: UserPtr<u8>, flags: u32) -> Result<usize>
     Ok(0)
 }
 
+/// pivot_root(2). Threads whose root or working directory is the old root go to the new one.
+pub fn sys_pivot_root(t: &Thread, new_root: UserPtr<u8>, put_old: UserPtr<u8>) -> Result<usize> {
+    check_admin(t)?;
+    let new = place(t, new_root, Resolve::DIRECTORY)?;
+    let put_old = place(t, put_old, Resolve::DIRECTORY)?;
+    let root = t.fs().root();
+    mount::pivot_root(&root, &new, &put_old)?;
+    for thread in task::all_processes().iter().flat_map(|p| p.threads()) {
+        let fs = thread.fs();
+        if fs.root() == root {
+            fs.set_root(new.clone());
+        }
+        if fs.cwd() == root {
+            fs.set_cwd(new.clone());
+        }
+    }
+    Ok(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +205,7 @@ mod tests {
         assert_eq!(parse_size("4096", 0), Some(4096));
         assert_eq!(parse_size("10m", 0), Some(10 << 20));
         assert_eq!(parse_size("50%", 1000), Some(500));
+        assert_eq!(parse_size("18446744073709551615%", 1000), None);
         assert_eq!(parse_size("", 0), None);
         assert_eq!(parse_size("99999999999g", 0), None);
     }

@@ -77,7 +77,7 @@ pub fn sys_openat2(t: &Thread, dir: Fd, name: UserPtr<u8>, how: UserPtr<open_how
     if size > 4096 {
         return Err(Errno::E2BIG.into());
     }
-    let rest = UserSlice::new(how.addr() + KNOWN_SIZE, size - KNOWN_SIZE).read_vec(4096)?;
+    let rest = UserSlice::new(how.addr().wrapping_add(KNOWN_SIZE), size - KNOWN_SIZE).read_vec(4096)?;
     if rest.iter().any(|&b| b != 0) {
         return Err(Errno::E2BIG.because("struct open_how has fields that are not known here"));
     }
@@ -102,7 +102,7 @@ pub fn sys_openat2(t: &Thread, dir: Fd, name: UserPtr<u8>, how: UserPtr<open_how
     // Under RESOLVE_BENEATH and RESOLVE_IN_ROOT the descriptor matters for absolute names, too.
     let confined = resolve.intersects(Resolve::BENEATH | Resolve::IN_ROOT);
     let base = if confined || name.first() != Some(&b'/') { at::base(t, dir)? } else { None };
-    do_openat(t, &NameAt { base, name }, flags, how.mode as u32, resolve)
+    do_openat(t, &NameAt { base, name }, clean_flags(flags.bits()), how.mode as u32, resolve)
 }
 
 /// close(2).

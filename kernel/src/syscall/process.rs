@@ -8,8 +8,8 @@ use crate::mm::{UserPtr, UserSlice};
 use crate::signal::{self, SigInfo, Signal};
 use crate::task::pidfd::{self, PidFd};
 use crate::task::{
-    self, CloneFlags, CloneRequest, CpuTimes, ExitStatus, Fd, Found, Pid, Process, Resource, Thread, Tid, WaitFor,
-    WaitOptions,
+    self, Capability, CloneFlags, CloneRequest, CpuTimes, ExitStatus, Fd, Found, Pid, Process, Resource, Thread, Tid,
+    WaitFor, WaitOptions,
 };
 use crate::time::timespec::timeval_of;
 use alloc::sync::Arc;
@@ -292,12 +292,14 @@ pub fn sys_set_tid_address(t: &Thread, at: usize) -> Result<usize> {
     Ok(t.tid().0 as usize)
 }
 
-/// The process that a call names: 0 is the caller's. ESRCH if there is none.
+/// The process that a call names, by its own number or that of one of its threads: 0 is the caller's. ESRCH if there is
+/// none.
 pub fn process_named(t: &Thread, pid: Pid) -> Result<Arc<Process>> {
     if pid.0 == 0 {
         return Ok(t.process().clone());
     }
-    task::find_process(pid).ok_or_else(|| Errno::ESRCH.into())
+    let by_thread = || task::find_thread(Tid(pid.0)).map(|o| o.process().clone());
+    task::find_process(pid).or_else(by_thread).ok_or_else(|| Errno::ESRCH.into())
 }
 
 /// The thread that a call names: 0 is the caller. ESRCH if there is none.
@@ -314,6 +316,9 @@ pub fn sys_setpgid(t: &Thread, pid: Pid, group: Pid) -> Result<usize> {
         return Err(Errno::EINVAL.because("a negative process group"));
     }
     let target = process_named(t, pid)?;
+    if pid.0 != 0 && target.pid() != pid {
+        return Err(Errno::EINVAL.because("not the number of a process"));
+    }
     let group = if group.0 == 0 { target.pid() } else { group };
     task::set_process_group(t.process(), &target, group)?;
     Ok(0)
@@ -354,6 +359,29 @@ pub fn sys_pidfd_open(t: &Thread, pid: Pid, flags: u32) -> Result<usize> {
     let file = pidfd::open(&process, flags != 0);
     let limit = t.process().rlimits().get(Resource::OpenFiles).rlim_cur;
     Ok(t.files().add(file, true, limit)?.0 as usize)
+}
+
+/// Whether `t` may do to `target` what a debugger may (ptrace(2), PTRACE_MODE_ATTACH_REALCREDS).
+fn may_attach(t: &Thread, target: &Process) -> bool {
+    let mine = t.credentials();
+    let Some(theirs) = target.credentials() else { return false };
+    let same_user = [theirs.euid, theirs.suid, theirs.ruid].iter().all(|id| *id == mine.ruid);
+    let same_group = [theirs.egid, theirs.sgid, theirs.rgid].iter().all(|id| *id == mine.rgid);
+    mine.capable(Capability::SysPtrace) || (same_user && same_group && target.dumpable() == 1)
+}
+
+/// pidfd_getfd(2): a descriptor of another process, for the caller.
+pub fn sys_pidfd_getfd(t: &Thread, pidfd: Fd, fd: Fd, flags: u32) -> Result<usize> {
+    if flags != 0 {
+        return Err(Errno::EINVAL.because("pidfd_getfd has no flags"));
+    }
+    let (_, target) = pidfd_of(t, pidfd)?;
+    let thread = target.threads().first().cloned().ok_or(Errno::ESRCH)?;
+    if !Arc::ptr_eq(&target, t.process()) && !may_attach(t, &target) {
+        return Err(Errno::EPERM.because("neither the same user nor CAP_SYS_PTRACE"));
+    }
+    let file = thread.files().get(fd)?;
+    super::at::install(t, file, true)
 }
 
 /// pidfd_send_signal(2)

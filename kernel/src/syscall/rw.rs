@@ -113,7 +113,7 @@ pub fn sys_preadv2(t: &Thread, fd: Fd, iov: Iovecs, iovcnt: i32, at: i64, _high:
     if file.ops().seekable() {
         return io::read_seekable(&file, &mut dst, offset2(at)?);
     }
-    file.ops().read(&file, &mut dst, None)
+    file.read(&mut dst, None)
 }
 
 /// pwritev2(2).

@@ -151,7 +151,7 @@ pub fn sys_sigaltstack(t: &Thread, new: UserPtr<StackT>, old: UserPtr<StackT>) -
         if current.in_use(sp) {
             return Err(Errno::EPERM.because("the thread runs on its alternate stack"));
         }
-        t.signals.set_altstack(AltStack::from_request(request, signal::max_frame_size())?);
+        t.signals.set_altstack(AltStack::from_request(request)?);
     }
     old.write_if_given(current.report(sp))?;
     Ok(0)
@@ -196,12 +196,7 @@ pub fn sys_kill(t: &Thread, pid: i32, number: i32) -> Result<usize> {
         }
         0 => kill_many(t, group(t.process().group()), signal),
         n if n < 0 => kill_many(t, group(Pid(-n)), signal),
-        n => {
-            let target = task::find_process(Pid(n))
-                .or_else(|| task::find_thread(Tid(n)).map(|o| o.process().clone()))
-                .ok_or_else(|| Errno::ESRCH.because("no such process"))?;
-            kill_one(t, &target, signal).map(|()| 0)
-        }
+        n => kill_one(t, &process_named(t, Pid(n))?, signal).map(|()| 0),
     }
 }
 

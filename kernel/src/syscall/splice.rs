@@ -13,6 +13,7 @@ use crate::fs::io;
 use crate::fs::pipe::Pipe;
 use crate::fs::poll::PollEvents;
 use crate::mm::{IovDest, IovSource, UserPtr};
+use crate::sched;
 use crate::task::{Fd, Thread};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -84,7 +85,7 @@ fn file_to_file(
     while done < count {
         let want = buffer.len().min(count - done);
         let step = (|| {
-            let n = source.file.ops().read(source.file, &mut IovDest::kernel(&mut buffer[..want]), source.at)?;
+            let n = source.file.read(&mut IovDest::kernel(&mut buffer[..want]), source.at)?;
             if n == 0 {
                 return Ok((0, 0));
             }
@@ -104,6 +105,7 @@ fn file_to_file(
         if written < read || read == 0 {
             break;
         }
+        sched::breathe();
     }
     Ok(done)
 }
@@ -241,7 +243,7 @@ fn to_pipe(
         let n = repeat(t, from, PollEvents::READABLE, quick || from.nonblocking(), || {
             let room = wait_for_room(t, to.0, to.1, quick)?;
             let want = buffer.len().min(count - done).min(room);
-            from.ops().read(from, &mut IovDest::kernel(&mut buffer[..want]), source.at)
+            from.read(&mut IovDest::kernel(&mut buffer[..want]), source.at)
         })?;
         if n > 0 {
             to.1.write(&mut IovSource::kernel(&buffer[..n]), false)?;

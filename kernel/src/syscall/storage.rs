@@ -6,10 +6,10 @@ use crate::error::{Errno, Result};
 use crate::fs::file::{OpenFile, OpenFlags};
 use crate::fs::inode::{FallocateMode, FileKind, Inode};
 use crate::fs::tmpfs::TmpFs;
-use crate::fs::{Path, locks, mount};
+use crate::fs::{Path, io, locks, mount};
 use crate::mm::{UserPtr, window};
 use crate::sync::Once;
-use crate::task::{Fd, Resource, Thread};
+use crate::task::{Fd, Thread};
 use alloc::sync::Arc;
 
 /// The inode of a file that storage lies behind. EINVAL for pipes, sockets and the like.
@@ -123,10 +123,16 @@ pub fn sys_fallocate(t: &Thread, fd: Fd, mode: u32, offset: i64, len: i64) -> Re
         _ => return Err(Errno::ENODEV.into()),
     };
     let end = offset.checked_add(len).filter(|&e| e <= i64::MAX as u64).ok_or(Errno::EFBIG)?;
-    if end > t.process().rlimits().get(Resource::FileSize).rlim_cur {
-        return Err(Errno::EFBIG.because("RLIMIT_FSIZE"));
+    let keep_size = matches!(
+        mode,
+        FallocateMode::PunchHole
+            | FallocateMode::Allocate { keep_size: true }
+            | FallocateMode::ZeroRange { keep_size: true }
+    );
+    if !keep_size {
+        io::check_growth(t, &**inode, end)?;
     }
-    inode.fallocate(mode, offset, len)?;
+    file.fallocate(mode, offset, len)?;
     Ok(0)
 }
 

@@ -6,7 +6,7 @@ use crate::error::{Errno, Result};
 use crate::fs::inode::{FileKind, Inode, XattrMode};
 use crate::fs::lookup::Resolve;
 use crate::fs::permission::{self, Access};
-use crate::fs::{Actor, Path};
+use crate::fs::{Actor, Path, notify};
 use crate::mm::{UserPtr, UserSlice};
 use crate::task::{Capability, Credentials, Fd, Thread};
 use alloc::vec::Vec;
@@ -86,6 +86,7 @@ fn set(t: &Thread, target: &Target, name: Text, value: usize, size: usize, flags
     path.mount().check_writable()?;
     check(&**path.inode(), &name, true, &t.credentials())?;
     path.inode().set_xattr(&name, &value, mode)?;
+    notify::xattr_changed(&path);
     Ok(0)
 }
 
@@ -123,6 +124,7 @@ fn remove(t: &Thread, target: &Target, name: Text) -> Result<usize> {
     path.mount().check_writable()?;
     check(&**path.inode(), &name, true, &t.credentials())?;
     path.inode().remove_xattr(&name)?;
+    notify::xattr_changed(&path);
     Ok(0)
 }
 

@@ -9,13 +9,13 @@ use super::ids::{Fd, Pid, Tid};
 use super::process::Process;
 use super::table;
 use super::thread::{Completion, Thread, ThreadParts};
-use crate::abi::general as c;
+use crate::abi::{USER_ADDRESS_END, general as c};
 use crate::arch;
 use crate::error::{Errno, Result};
-use crate::mm::{Mm, UserPtr, residency};
+use crate::mm::{Mm, UserPtr, residency, window};
 use crate::sched;
 use crate::signal::{ProcessSignals, Signal};
-use crate::task::Resource;
+use crate::task::{Capability, Resource};
 use alloc::sync::Arc;
 
 bitflags::bitflags! {
@@ -102,6 +102,9 @@ impl CloneRequest {
         if f.intersects(F::NAMESPACES) {
             return wrong("there are no namespaces (CONFIG_NAMESPACES=n)");
         }
+        if f.contains(F::SETTLS) && self.tls >= USER_ADDRESS_END as u64 {
+            return Err(Errno::EPERM.because("the thread pointer is no user address"));
+        }
         if f.contains(F::INTO_CGROUP) {
             return Err(Errno::EOPNOTSUPP.because("there are no cgroups"));
         }
@@ -116,10 +119,7 @@ pub fn do_clone(t: &Thread, request: &CloneRequest) -> Result<usize> {
     if flags.contains(CloneFlags::PARENT) && t.process().signals.is_unkillable() {
         return Err(Errno::EINVAL.because("init cannot have siblings"));
     }
-    let limit = t.process().rlimits().get(Resource::Processes).rlim_cur;
-    if table::counts().0 as u64 >= limit && t.credentials().ruid.0 != 0 {
-        return Err(Errno::EAGAIN.because("RLIMIT_NPROC"));
-    }
+    check_process_limit(t)?;
     let mm = if flags.contains(CloneFlags::VM) { t.mm() } else { copy_memory(t)? };
     let id = match request.set_tid {
         Some(id) => table::allocate_exact_id(id)?,
@@ -173,6 +173,28 @@ pub fn do_clone(t: &Thread, request: &CloneRequest) -> Result<usize> {
     Ok(id as usize)
 }
 
+/// Most threads of the machine (`/proc/sys/kernel/threads-max`). As on Linux an eighth of the memory may go to kernel stacks
+/// of 16 KB; but each thread also takes several of the mappings that the host allows vmlinux (`vm.max_map_count`).
+pub fn threads_max() -> usize {
+    let memory = window::get().map_or(0, |w| w.usage().1);
+    (memory / (8 * (16 << 10))).clamp(64, 8192)
+}
+
+/// The machine's limit, and RLIMIT_NPROC: how many threads the caller's real user may have. EAGAIN if there are so many.
+fn check_process_limit(t: &Thread) -> Result<()> {
+    if table::counts().0 >= threads_max() {
+        return Err(Errno::EAGAIN.because("threads-max"));
+    }
+    let limit = t.process().rlimits().get(Resource::Processes).rlim_cur;
+    let who = t.credentials();
+    let exempt = who.ruid.0 == 0 || who.capable(Capability::SysResource) || who.capable(Capability::SysAdmin);
+    // All threads together are counted already; whose they are is worth a look only where that could matter.
+    if !exempt && table::counts().0 as u64 >= limit && table::threads_of_user(who.ruid) as u64 >= limit {
+        return Err(Errno::EAGAIN.because("RLIMIT_NPROC"));
+    }
+    Ok(())
+}
+
 /// The copy of the caller's memory that fork(2) needs.
 fn copy_memory(t: &Thread) -> Result<Arc<Mm>> {
     residency::fork(&t.mm())
@@ -204,6 +226,9 @@ fn make(t: &Thread, request: &CloneRequest, tid: Tid, mm: Arc<Mm>) -> Result<Arc
     let same_process = flags.contains(CloneFlags::THREAD);
     let process = if same_process { t.process().clone() } else { new_process(t, request, Pid(tid.0)) };
     let thread = Thread::new(tid, process, parts, t.signals.blocked().0);
+    if flags.contains(CloneFlags::SYSVSEM) {
+        thread.set_undo_owner(Some(t.undo_owner()));
+    }
     let attributes = t.attributes().for_child(same_process);
     thread.update_attributes(|a| *a = attributes);
     if flags.contains(CloneFlags::CHILD_CLEARTID) {
@@ -241,6 +266,7 @@ fn new_process(t: &Thread, request: &CloneRequest, pid: Pid) -> Arc<Process> {
     );
     process.set_exe(mine.exe());
     process.set_dumpable(mine.dumpable());
+    process.set_membarriers(mine.membarriers());
     process.timers.watch_cpu_limit();
     process
 }

@@ -20,6 +20,8 @@ pub enum Capability {
     NetBindService = 10,
     NetAdmin = 12,
     NetRaw = 13,
+    IpcLock = 14,
+    IpcOwner = 15,
     SysChroot = 18,
     SysPtrace = 19,
     SysPacct = 20,
@@ -33,6 +35,8 @@ pub enum Capability {
     Syslog = 34,
 }
 
+/// Securebit: execve(2) gives user 0 no capabilities.
+pub const SECBIT_NOROOT: u32 = 1 << 0;
 /// Securebit: user id changes do not touch capabilities.
 pub const SECBIT_NO_SETUID_FIXUP: u32 = 1 << 2;
 /// Securebit: capabilities survive a change away from user 0 (PR_SET_KEEPCAPS).
@@ -123,6 +127,31 @@ impl Credentials {
         }
     }
 
+    /// What execve(2) makes of them; `owner` and `group` are those of a program with the set-user-ID or set-group-ID bit
+    /// (credentials(7); capabilities(7), "Transformation of capabilities during execve()"). Files have no capabilities here.
+    pub fn after_exec(&self, owner: Option<Uid>, group: Option<Gid>) -> Credentials {
+        let mut new = self.clone();
+        (new.euid, new.egid) = (owner.unwrap_or(self.euid), group.unwrap_or(self.egid));
+        (new.suid, new.fsuid, new.sgid, new.fsgid) = (new.euid, new.euid, new.egid, new.egid);
+        if new.is_set_id() {
+            new.ambient = 0;
+        }
+        let root = Uid(0);
+        let as_root = self.securebits & SECBIT_NOROOT == 0 && (new.euid == root || new.ruid == root);
+        let granted = if as_root { self.bounding | self.inheritable } else { 0 };
+        // No new privileges: not even those that root would get back.
+        let granted = if self.no_new_privs { granted & self.permitted } else { granted };
+        new.permitted = granted | new.ambient;
+        new.effective = if as_root && new.euid == root { new.permitted } else { new.ambient };
+        new.securebits &= !SECBIT_KEEP_CAPS;
+        new
+    }
+
+    /// Whether the effective user or group is another than the real one.
+    pub fn is_set_id(&self) -> bool {
+        self.ruid != self.euid || self.rgid != self.egid
+    }
+
     /// Whether the effective set has `capability`.
     pub fn capable(&self, capability: Capability) -> bool {
         self.effective & (1 << capability as u8) != 0
@@ -151,6 +180,30 @@ mod tests {
         (keeper.ruid, keeper.euid, keeper.suid) = (Uid(1000), Uid(1000), Uid(1000));
         keeper.user_ids_changed(&before);
         assert_eq!((keeper.permitted, keeper.effective), (ALL_CAPABILITIES, 0));
+    }
+
+    #[test]
+    fn a_new_program_gets_what_capabilities_7_says() {
+        let root = Credentials::root();
+        assert_eq!(root.after_exec(None, None), root);
+        let mut dropped = root.clone();
+        (dropped.permitted, dropped.effective) = (0, 0);
+        assert_eq!(dropped.after_exec(None, None), root, "root gets the bounding set back");
+        dropped.no_new_privs = true;
+        assert_eq!(dropped.after_exec(None, None).permitted, 0);
+
+        let mut user = root.clone();
+        (user.ruid, user.euid, user.suid, user.fsuid) = (Uid(7), Uid(7), Uid(0), Uid(9));
+        user.securebits = SECBIT_KEEP_CAPS;
+        let plain = user.after_exec(None, None);
+        assert_eq!((plain.suid, plain.fsuid, plain.permitted, plain.securebits), (Uid(7), Uid(7), 0, 0));
+        (user.ambient, user.inheritable) = (1, 1);
+        assert_eq!(user.after_exec(None, None).effective, 1);
+
+        let raised = user.after_exec(Some(Uid(0)), Some(Gid(5)));
+        assert_eq!((raised.ruid, raised.euid, raised.suid, raised.egid), (Uid(7), Uid(0), Uid(0), Gid(5)));
+        assert_eq!((raised.effective, raised.ambient), (ALL_CAPABILITIES, 0));
+        assert!(raised.is_set_id() && !plain.is_set_id());
     }
 
     #[test]

@@ -57,7 +57,12 @@ pub fn exec_done(t: &Thread) {
         f.has_execed = true;
         f.exit_signal = Signal::CHLD.number() as u8;
     }
-    process.set_dumpable(1);
+    let set_id = t.credentials().is_set_id();
+    process.set_dumpable(u8::from(!set_id));
+    process.set_membarriers(0);
+    if set_id {
+        t.update_attributes(|a| a.parent_death_signal = None);
+    }
     process.timers.exec();
     t.release_vfork_parent();
 }

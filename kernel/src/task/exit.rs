@@ -36,15 +36,12 @@ pub fn end_if_asked(t: &Thread) {
 /// All that a thread does at its end, while it is still a thread.
 fn finish(t: &Thread) {
     let process = t.process();
-    futex::exit_robust_list(t);
-    let clear = t.clear_child_tid.swap(0, Ordering::Relaxed);
-    if clear != 0 && UserPtr::<i32>::new(clear).write(0).is_ok() {
-        // A word that is not there has no waiters.
-        let _ = futex::wake_after_exit(t, clear);
-    }
+    leave_memory(t);
+    futex::release_owned(t);
     let mm = t.set_mm(Mm::new());
     // A parent that waits in vfork(2) may use the memory again from here on.
     t.release_vfork_parent();
+    t.set_undo_owner(None);
     t.set_files(None);
     let own = ExitStatus::Exited(t.exit_code());
     let status = {
@@ -71,6 +68,29 @@ fn finish(t: &Thread) {
     }
 }
 
+/// What a thread does for others before it leaves its memory, by its end or by execve(2): robust futexes that it holds are
+/// marked, and the clear-on-exit word is cleared and its waiter woken.
+pub(crate) fn leave_memory(t: &Thread) {
+    futex::exit_robust_list(t);
+    let clear = t.clear_child_tid.swap(0, Ordering::Relaxed);
+    if clear != 0 && UserPtr::<i32>::new(clear).write(0).is_ok() {
+        // A word that is not there has no waiters.
+        let _ = futex::wake_after_exit(t, clear);
+    }
+}
+
+/// Whether [`leave_memory`] would change anything: the robust list is not empty, or others who use the memory may wait for
+/// the clear-on-exit word. The memory must be resident.
+pub(crate) fn owes_memory(t: &Thread) -> bool {
+    let head = t.robust_list.load(Ordering::Relaxed);
+    // The list's first entry, the futexes' offset, the entry that is being changed: a list that cannot be read is empty.
+    let list = if head == 0 { Ok([0; 3]) } else { UserPtr::<[usize; 3]>::new(head).read() };
+    let holds = list.is_ok_and(|[first, _, pending]| (head != 0 && first & !1 != head) || pending & !1 != 0);
+    // This slot holds one count and the look another.
+    let shared = Arc::strong_count(&t.mm()) > 2;
+    holds || (shared && t.clear_child_tid.load(Ordering::Relaxed) != 0)
+}
+
 fn end_process(process: &Arc<Process>, status: ExitStatus) {
     process.timers.clear();
     process.family.lock().exited = Some(status);
@@ -88,7 +108,7 @@ fn end_process(process: &Arc<Process>, status: ExitStatus) {
                 SigInfo::from_sender(death, signal::SI_USER, process.pid(), Uid(0)),
             );
         }
-        hang_up_if_orphaned(child);
+        hang_up_if_orphaned(child, process, None);
     }
     for zombie in children.iter().filter(|c| c.exited().is_some()) {
         match &reaper {
@@ -96,7 +116,9 @@ fn end_process(process: &Arc<Process>, status: ExitStatus) {
             None => drop(table::release(zombie)),
         }
     }
-    hang_up_if_orphaned(process);
+    if let Some(parent) = process.parent() {
+        hang_up_if_orphaned(process, &parent, Some(process));
+    }
     process.exit_event.wake(PollEvents::READABLE);
     if process.pid() == INIT {
         crate::host::stop(match status {
@@ -107,10 +129,13 @@ fn end_process(process: &Arc<Process>, status: ExitStatus) {
     notify_parent_of_end(process);
 }
 
-/// SIGHUP and SIGCONT for a process group that has a stopped member and nobody left to continue it (POSIX, _exit).
-fn hang_up_if_orphaned(process: &Arc<Process>) {
-    let group = process.group();
-    if table::has_stopped_member(group) && table::is_orphaned_group(group, Some(process)) {
+/// SIGHUP and SIGCONT for the group of `member` if it has a stopped member and nobody is left who could continue it now
+/// that `member` has lost `parent`, or ends itself (`ending`) (POSIX, _exit). A parent in another session, or in the
+/// group itself, could not have continued it either: then nothing has changed.
+fn hang_up_if_orphaned(member: &Process, parent: &Process, ending: Option<&Process>) {
+    let group = member.group();
+    let kept_it = parent.group() != group && parent.session() == member.session();
+    if kept_it && table::has_stopped_member(group) && table::is_orphaned_group(group, ending) {
         signal::send_to_group(group, Signal::HUP);
         signal::send_to_group(group, Signal::CONT);
     }

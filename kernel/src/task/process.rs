@@ -12,7 +12,7 @@ use crate::sync::{Rank, SpinLock};
 use crate::time::{Duration, Instant};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 /// How a process ended, or what wait(2) may hear of it meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,6 +110,8 @@ pub struct Process {
     subreaper: AtomicBool,
     /// PR_SET_DUMPABLE.
     dumpable: AtomicU8,
+    /// Commands of membarrier(2) that it may use, beyond those that need no registration.
+    membarriers: AtomicU32,
     /// setitimer(2), timer_create(2), RLIMIT_CPU.
     pub(crate) timers: ProcessTimers,
 }
@@ -157,6 +159,7 @@ impl Process {
             started: crate::time::now(),
             subreaper: AtomicBool::new(false),
             dumpable: AtomicU8::new(1),
+            membarriers: AtomicU32::new(0),
             timers: ProcessTimers::new(me.clone()),
         })
     }
@@ -258,6 +261,16 @@ impl Process {
     /// PR_SET_DUMPABLE.
     pub fn set_dumpable(&self, value: u8) {
         self.dumpable.store(value, Ordering::Relaxed);
+    }
+
+    /// Commands of membarrier(2) that it has registered for.
+    pub fn membarriers(&self) -> u32 {
+        self.membarriers.load(Ordering::Relaxed)
+    }
+
+    /// Sets the commands of membarrier(2) that it may use.
+    pub fn set_membarriers(&self, commands: u32) {
+        self.membarriers.store(commands, Ordering::Relaxed);
     }
 
     /// CPU time of its threads so far, ended ones included.

@@ -4,7 +4,7 @@
 //! while each process's own lock is taken for the moment of the change.
 
 use super::id_space::IdSpace;
-use super::ids::{Pid, Tid};
+use super::ids::{Pid, Tid, Uid};
 use super::process::Process;
 use super::thread::Thread;
 use crate::error::{Errno, Result};
@@ -143,6 +143,12 @@ pub fn session_of_group(group: Pid) -> Option<Pid> {
 pub fn counts() -> (usize, i32) {
     let table = TABLE.lock();
     (table.threads.len(), table.ids.last())
+}
+
+/// Number of threads whose real user is `uid`.
+pub(super) fn threads_of_user(uid: Uid) -> usize {
+    let of_user = |p: &Arc<Process>| p.threads().iter().filter(|t| t.credentials().ruid == uid).count();
+    all_processes().iter().map(of_user).sum()
 }
 
 /// Moves `process` to a group.

@@ -10,6 +10,7 @@ use super::ids::Tid;
 use super::process::{CpuTimes, Process};
 use crate::arch;
 use crate::fs::{FdTable, FsContext};
+use crate::ipc::sysv::semaphores::UndoOwner;
 use crate::mm::Mm;
 use crate::sched::{self, WaitQueue};
 use crate::sync::{Rank, SpinLock};
@@ -25,6 +26,7 @@ struct Slots {
     fs: Arc<FsContext>,
     mm: Arc<Mm>,
     credentials: Arc<Credentials>,
+    undo: Option<Arc<UndoOwner>>,
 }
 
 /// What a new thread starts with.
@@ -83,6 +85,8 @@ pub struct Thread {
     pub(crate) clear_child_tid: AtomicUsize,
     /// set_robust_list(2).
     pub(crate) robust_list: AtomicUsize,
+    /// The owner of the PI futex that it waits for; 0 if it waits for none.
+    pub(crate) pi_blocked_by: AtomicI32,
     attributes: SpinLock<Attributes>,
     /// Whoever waits for this thread to give up the memory it shares with its parent (vfork(2)).
     vfork_parent: SpinLock<Option<Arc<Completion>>>,
@@ -102,11 +106,18 @@ impl Thread {
             signals: crate::signal::ThreadSignals::new(blocked_signals),
             slots: SpinLock::new(
                 Rank::Thread,
-                Slots { files: Some(parts.files), fs: parts.fs, mm: parts.mm, credentials: parts.credentials },
+                Slots {
+                    files: Some(parts.files),
+                    fs: parts.fs,
+                    mm: parts.mm,
+                    credentials: parts.credentials,
+                    undo: None,
+                },
             ),
             comm: SpinLock::new(Rank::Thread, parts.comm),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
+            pi_blocked_by: AtomicI32::new(0),
             attributes: SpinLock::new(Rank::Thread, Attributes::default()),
             vfork_parent: SpinLock::new(Rank::Thread, None),
             exit_code: AtomicU8::new(0),
@@ -180,6 +191,17 @@ impl Thread {
     /// Changes who it acts as.
     pub fn set_credentials(&self, credentials: Arc<Credentials>) {
         let old = core::mem::replace(&mut self.slots.lock().credentials, credentials);
+        drop(old);
+    }
+
+    /// Whose semaphore adjustments at exit its operations count among (semop(2), SEM_UNDO).
+    pub fn undo_owner(&self) -> Arc<UndoOwner> {
+        self.slots.lock().undo.get_or_insert_with(UndoOwner::new).clone()
+    }
+
+    /// Replaces that; `None` gives it up (exit, unshare(2) with CLONE_SYSVSEM), and the last one's adjustments are made.
+    pub fn set_undo_owner(&self, undo: Option<Arc<UndoOwner>>) {
+        let old = core::mem::replace(&mut self.slots.lock().undo, undo);
         drop(old);
     }
 

@@ -88,7 +88,8 @@ fn look(process: &Arc<Process>, which: &WaitFor, options: WaitOptions) -> Option
     let children = process.family.lock().children.clone();
     let mut any = false;
     for child in children.iter().filter(|c| which.matches(c) && kind_matches(c, options)) {
-        any = true;
+        // What has ended will neither stop nor continue: without WEXITED there is nothing to wait for.
+        any |= options.contains(WaitOptions::EXITED) || child.exited().is_none();
         if let Some(found) = look_at(process, child, options) {
             return Some(Ok(found));
         }
@@ -194,5 +195,7 @@ mod tests {
         assert_eq!(look(&parent, &WaitFor::Group(Pid(100)), WaitOptions::STOPPED).unwrap().unwrap().status, 20);
         assert!(look(&parent, &WaitFor::Any, WaitOptions::STOPPED).is_none());
         assert!(look(&parent, &WaitFor::Any, WaitOptions::STOPPED | WaitOptions::CLONE).unwrap().is_err());
+        child.family.lock().exited = Some(ExitStatus::Exited(0));
+        assert_eq!(look(&parent, &WaitFor::Any, keep).unwrap().unwrap_err().errno(), Errno::ECHILD);
     }
 }

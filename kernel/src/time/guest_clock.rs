@@ -84,9 +84,14 @@ impl Clock {
         matches!(self, Clock::ProcessCpu(_) | Clock::ThreadCpu(_))
     }
 
-    /// The instant at which it shows `reading`. For CPU-time clocks the earliest possible one: they do not run faster
-    /// than time itself on one vCPU. A later step of the wall clock does not move a deadline that was computed before.
+    /// The instant at which it shows `reading`, or showed it. For CPU-time clocks the earliest possible one: they do not
+    /// run faster than time itself on one vCPU. A later step of the wall clock does not move a deadline that was computed
+    /// before.
     pub fn instant_of(&self, reading: Duration) -> Instant {
-        super::now().saturating_add(reading.saturating_sub(self.now()))
+        let shown = self.now();
+        match reading.checked_sub(shown) {
+            Some(ahead) => super::now().saturating_add(ahead),
+            None => super::now() - (shown - reading),
+        }
     }
 }

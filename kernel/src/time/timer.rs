@@ -71,6 +71,11 @@ pub fn call_at(at: Instant, callback: Arc<dyn TimerCallback>) -> Timer {
     add(at, Action::Call(callback))
 }
 
+/// Calls `callback` as soon as no lock is held any more; that cannot be taken back.
+pub fn call_soon(callback: Arc<dyn TimerCallback>) {
+    core::mem::forget(call_at(super::now(), callback));
+}
+
 /// When the earliest timer is due.
 pub fn next_deadline() -> Option<Instant> {
     TIMERS.lock().pending.first_key_value().map(|(k, _)| k.0)

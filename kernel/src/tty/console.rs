@@ -4,13 +4,15 @@
 //! Where one of them is not, bytes pass both ways as they are (a log file gets no carriage returns, a pipe is read to
 //! its end), although programs see a terminal all the same.
 
-use super::device::{OpenTty, Tty, TtyDevice};
+use super::device::{Tty, TtyDevice};
+use super::file::OpenTty;
+use crate::abi::general::winsize;
 use crate::error::{Errno, Result};
 use crate::fs::context::Actor;
 use crate::fs::file::{FileOps, OpenFile, OpenFlags};
 use crate::fs::inode::{DeviceNumber, FileKind, Inode, InodeId, Metadata};
 use crate::fs::lookup::Resolve;
-use crate::fs::{Path, device, mount};
+use crate::fs::{Path, device, devpts, mount};
 use crate::host::console as host;
 use crate::sched::{self, Poller};
 use crate::sync::Once;
@@ -42,18 +44,21 @@ impl TtyDevice for HostConsole {
     }
 }
 
-/// The console. The first call brings up devices 5:0 and 5:1.
+/// The console. The first call brings up devices 5:0 to 5:2 and the slaves of pseudo-terminals.
 pub fn console() -> &'static Arc<Tty> {
     CONSOLE.call_once(|| {
         device::register_char(MAJOR, open_device);
-        Tty::new("console", Box::new(HostConsole { terminal: host::is_terminal() }))
+        device::register_char(devpts::SLAVE_MAJOR, super::pty::open_slave);
+        let device = Box::new(HostConsole { terminal: host::is_terminal() });
+        Tty::new("console", DeviceNumber::new(MAJOR, 1), (24, 80), device)
     })
 }
 
 fn open_device(number: DeviceNumber, _flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
     match number.minor() {
         0 => super::job_control::open_own_terminal(),
-        1 => Ok(Arc::new(OpenTty(console().clone()))),
+        1 => Ok(Arc::new(OpenTty::console(console().clone()))),
+        2 => super::pty::open_master(),
         _ => Err(Errno::ENXIO.because("no such terminal")),
     }
 }
@@ -73,7 +78,7 @@ impl Poller for ConsolePoller {
         self.last.store(now.as_nanos(), Ordering::Relaxed);
         let tty = console();
         if let Some((rows, columns)) = self.terminal.then(host::size).flatten() {
-            tty.set_size(rows, columns);
+            tty.set_size(winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 });
         }
         let mut buf = [0u8; 1024];
         let room = tty.input_room().min(buf.len());
@@ -88,7 +93,7 @@ impl Poller for ConsolePoller {
             }
             host::Input::End => {
                 self.ended.store(true, Ordering::Relaxed);
-                tty.hang_up();
+                tty.end_input();
                 true
             }
         }
@@ -137,7 +142,7 @@ pub fn open_console() -> Arc<OpenFile> {
         Ok(file) if file.ops().downcast_ref::<OpenTty>().is_some() => file,
         _ => {
             let path = Path::detached(Arc::new(ConsoleInode(mount::internal_id())), b"/dev/console");
-            OpenFile::opened(Arc::new(OpenTty(console.clone())), OpenFlags::RDWR, path)
+            OpenFile::opened(Arc::new(OpenTty::console(console.clone())), OpenFlags::RDWR, path)
         }
     }
 }

@@ -1,25 +1,44 @@
-//! A terminal: its discipline, its queues, its owner among the sessions, and the calls on it.
+//! A terminal: its discipline, its queues, its owner among the sessions.
+//!
+//! Bytes that a device brings go through [`Tty::receive`]; what they lead to is done after the lock is free
+//! ([`Tty::apply`]). Programs have the terminal open as an [`OpenTty`](super::file::OpenTty), which counts hang-ups: one
+//! that was opened before the last hang-up is dead (tty_hangup: end of file, EIO), whatever the terminal does since.
 
-use super::discipline::Discipline;
-use crate::abi::general::{self as abi, termios, termios2, winsize};
-use crate::abi::ioctl as req;
+use super::discipline::{Discipline, Effects};
+use crate::abi::general::{termios, winsize};
 use crate::error::{Errno, Result};
-use crate::fs::file::{FileOps, OpenFile};
+use crate::fs::inode::DeviceNumber;
 use crate::fs::poll::{PollEvents, PollWatch};
-use crate::mm::{IovDest, IovSource, UserPtr};
+use crate::mm::{IovDest, IovSource};
 use crate::sched::WaitQueue;
-use crate::signal::Signal;
+use crate::signal::{self, Signal};
 use crate::sync::{Rank, SpinLock};
-use crate::task::{Pid, Thread};
+use crate::task::Pid;
+use crate::time::{self, Instant};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 /// Most bytes of one write that are processed at once.
 const CHUNK: usize = 2048;
 
-const SIGWINCH: Signal = Signal::WINCH;
+/// Most unread bytes of a transparent device.
+const MAX_PLAIN: usize = 16 * CHUNK;
+
+/// What a program or a key did to a terminal that its device may want to know (TIOCPKT of ioctl_tty(2)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// Unread input was dropped.
+    InputFlushed,
+    /// Output that waits is to be dropped.
+    OutputFlushed,
+    /// Output was stopped, or goes on.
+    Stopped(bool),
+    /// Whether ^S and ^Q have come to be what stops and starts output.
+    FlowKeys(bool),
+}
 
 /// What stands behind a terminal: the host's, or the master side of a pseudo-terminal.
 pub trait TtyDevice: Send + Sync {
@@ -31,6 +50,25 @@ pub trait TtyDevice: Send + Sync {
         usize::MAX
     }
 
+    /// Whether there is nobody any more to take output.
+    fn is_gone(&self) -> bool {
+        false
+    }
+
+    /// Told when a program has read input: there may be room for more.
+    fn input_taken(&self) {}
+
+    /// Told when a program has opened the terminal.
+    fn opened(&self) {}
+
+    /// Told when a program has closed the terminal; calls pair with `opened`.
+    fn closed(&self) {}
+
+    /// Told of what happened to the terminal.
+    fn changed(&self, change: Change) {
+        let _ = change;
+    }
+
     /// Whether bytes pass both ways as they are: the device is no terminal.
     fn is_transparent(&self) -> bool {
         false
@@ -38,35 +76,43 @@ pub trait TtyDevice: Send + Sync {
 }
 
 pub(super) struct State {
-    discipline: Discipline,
+    pub(super) discipline: Discipline,
     /// Input of a transparent device.
     plain: Vec<u8>,
-    size: winsize,
+    pub(super) size: winsize,
+    /// Input and output speed in baud; of no effect.
+    pub(super) speed: (u32, u32),
     /// The device will send no more.
-    hung_up: bool,
+    input_ended: bool,
+    /// When input came last.
+    arrived: Instant,
     pub(super) session: Option<Pid>,
     pub(super) foreground: Option<Pid>,
-    exclusive: bool,
+    pub(super) exclusive: bool,
 }
 
 /// A terminal.
 pub struct Tty {
     me: Weak<Tty>,
     name: String,
-    device: Box<dyn TtyDevice>,
+    number: DeviceNumber,
+    pub(super) device: Box<dyn TtyDevice>,
     pub(super) state: SpinLock<State>,
-    readable: Arc<WaitQueue>,
-    writable: Arc<WaitQueue>,
+    hangups: AtomicU32,
+    pub(super) readable: Arc<WaitQueue>,
+    pub(super) writable: Arc<WaitQueue>,
 }
 
 impl Tty {
-    /// A terminal over a device.
-    pub fn new(name: &str, device: Box<dyn TtyDevice>) -> Arc<Self> {
+    /// A terminal over a device, of so many rows and columns.
+    pub fn new(name: &str, number: DeviceNumber, size: (u16, u16), device: Box<dyn TtyDevice>) -> Arc<Self> {
         let state = State {
             discipline: Discipline::default(),
             plain: Vec::new(),
-            size: winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 },
-            hung_up: false,
+            size: winsize { ws_row: size.0, ws_col: size.1, ws_xpixel: 0, ws_ypixel: 0 },
+            speed: (38400, 38400),
+            input_ended: false,
+            arrived: Instant(0),
             session: None,
             foreground: None,
             exclusive: false,
@@ -74,16 +120,18 @@ impl Tty {
         Arc::new_cyclic(|me| Tty {
             me: me.clone(),
             name: name.into(),
+            number,
             device,
             state: SpinLock::new(Rank::Tty, state),
+            hangups: AtomicU32::new(0),
             readable: Arc::new(WaitQueue::new()),
             writable: Arc::new(WaitQueue::new()),
         })
     }
 
     /// Its device number.
-    pub fn number(&self) -> crate::fs::inode::DeviceNumber {
-        crate::fs::inode::DeviceNumber::new(super::console::MAJOR, 1)
+    pub fn number(&self) -> DeviceNumber {
+        self.number
     }
 
     /// Its name below /dev.
@@ -96,50 +144,85 @@ impl Tty {
         self.me.upgrade()
     }
 
+    /// How often it has hung up.
+    pub(super) fn hangups(&self) -> u32 {
+        self.hangups.load(Ordering::Relaxed)
+    }
+
     /// How many bytes of input there is room for.
     pub fn input_room(&self) -> usize {
         let state = self.state.lock();
-        if self.device.is_transparent() {
-            (16 * CHUNK).saturating_sub(state.plain.len())
-        } else {
-            state.discipline.room()
-        }
+        if self.device.is_transparent() { MAX_PLAIN.saturating_sub(state.plain.len()) } else { state.discipline.room() }
     }
 
     /// Takes input from the device.
     pub fn receive(&self, bytes: &[u8]) {
         let mut state = self.state.lock();
+        state.arrived = time::now();
         if self.device.is_transparent() {
             state.plain.extend_from_slice(bytes);
             drop(state);
             return self.readable.wake(PollEvents::READABLE);
         }
-        let was_stopped = state.discipline.is_stopped();
-        let effects = state.discipline.receive(bytes);
-        let started = was_stopped && !state.discipline.is_stopped();
-        let foreground = state.foreground;
         drop(state);
+        self.with_discipline(|d| ((), d.receive(bytes)));
+    }
+
+    /// Lets the discipline do something, then does what follows from it, without its lock.
+    pub(super) fn with_discipline<R>(&self, act: impl FnOnce(&mut Discipline) -> (R, Effects)) -> R {
+        let (result, effects, flow, foreground) = {
+            let mut state = self.state.lock();
+            let before = state.discipline.is_stopped();
+            let (result, effects) = act(&mut state.discipline);
+            let after = state.discipline.is_stopped();
+            (result, effects, (before != after).then_some(after), state.foreground)
+        };
+        if effects.flushed {
+            self.device.changed(Change::OutputFlushed);
+            self.device.changed(Change::InputFlushed);
+        }
+        if let Some(stopped) = flow {
+            self.device.changed(Change::Stopped(stopped));
+        }
         if !effects.echo.is_empty() {
             self.device.output(&effects.echo);
         }
         if let Some(group) = foreground {
             for signal in effects.signals {
-                crate::signal::send_to_group(group, signal);
+                signal::send_to_group(group, signal);
             }
         }
-        if effects.readable {
+        if effects.arrived {
             self.readable.wake(PollEvents::READABLE);
         }
-        if started {
+        if flow == Some(false) {
             self.writable.wake(PollEvents::WRITABLE);
         }
+        result
     }
 
     /// The device will send no more: readers get the end of file.
-    pub fn hang_up(&self) {
-        self.state.lock().hung_up = true;
+    pub fn end_input(&self) {
+        self.state.lock().input_ended = true;
         self.readable.wake(PollEvents::READABLE | PollEvents::HUP);
         self.writable.wake(PollEvents::WRITABLE | PollEvents::HUP);
+    }
+
+    /// Hangs up (vhangup(2), the end of a pseudo-terminal's master): what is open is dead, the session loses its terminal
+    /// and its leader hears of it.
+    pub(super) fn hang_up(&self) {
+        self.hangups.fetch_add(1, Ordering::Relaxed);
+        let session = {
+            let mut state = self.state.lock();
+            state.discipline = Discipline::default();
+            state.session
+        };
+        self.readable.wake(PollEvents::READABLE | PollEvents::HUP);
+        self.writable.wake(PollEvents::WRITABLE | PollEvents::HUP);
+        self.device.input_taken();
+        if let Some(session) = session {
+            self.disown(session);
+        }
     }
 
     /// The device has room again.
@@ -148,12 +231,7 @@ impl Tty {
     }
 
     /// Changes the size; tells the foreground group if it is another one.
-    pub fn set_size(&self, rows: u16, columns: u16) {
-        let new = winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        self.set_winsize(new);
-    }
-
-    fn set_winsize(&self, new: winsize) {
+    pub fn set_size(&self, new: winsize) {
         let group = {
             let mut state = self.state.lock();
             let old = core::mem::replace(&mut state.size, new);
@@ -162,38 +240,43 @@ impl Tty {
             if same { None } else { state.foreground }
         };
         if let Some(group) = group {
-            crate::signal::send_to_group(group, SIGWINCH);
+            signal::send_to_group(group, Signal::WINCH);
         }
     }
 
-    /// Reads; EAGAIN if there is nothing yet.
-    pub fn read_input(&self, dst: &mut IovDest<'_>) -> Result<usize> {
+    /// Reads what is there; EAGAIN if there is nothing yet.
+    pub(super) fn read_input(&self, dst: &mut IovDest<'_>) -> Result<usize> {
         if dst.is_empty() {
             return Ok(0);
         }
-        let mut state = self.state.lock();
-        let hung_up = state.hung_up;
-        let taken = if self.device.is_transparent() {
-            let n = state.plain.len().min(dst.remaining());
-            if n > 0 { Some(state.plain.drain(..n).collect()) } else { None }
-        } else if state.discipline.canonical() || state.discipline.readable() || state.discipline.min_and_time().0 == 0
-        {
-            state.discipline.take(dst.remaining())
-        } else {
-            None
+        let transparent = self.device.is_transparent();
+        let (ended, polls) = {
+            let state = self.state.lock();
+            let d = &state.discipline;
+            (state.input_ended, !transparent && !d.canonical() && d.min_and_time() == (0, 0))
         };
-        let polls = !state.discipline.canonical() && state.discipline.min_and_time() == (0, 0);
-        drop(state);
+        let taken = if transparent {
+            let mut state = self.state.lock();
+            let n = state.plain.len().min(dst.remaining());
+            (n > 0).then(|| state.plain.drain(..n).collect())
+        } else {
+            self.with_discipline(|d| match d.take(dst.remaining()) {
+                Some((bytes, effects)) => (Some(bytes), effects),
+                None => (None, Effects::default()),
+            })
+        };
         let Some(bytes) = taken else {
-            let at_once = hung_up || (polls && !self.device.is_transparent());
-            return if at_once { Ok(0) } else { Err(Errno::EAGAIN.into()) };
+            return if ended || polls { Ok(0) } else { Err(Errno::EAGAIN.into()) };
         };
         let bytes: Vec<u8> = bytes;
         match dst.put(&bytes) {
-            Ok(n) => Ok(n),
+            Ok(n) => {
+                self.device.input_taken();
+                Ok(n)
+            }
             Err(e) => {
                 let mut state = self.state.lock();
-                if self.device.is_transparent() {
+                if transparent {
                     state.plain.splice(0..0, bytes);
                 } else {
                     state.discipline.put_back(&bytes);
@@ -203,8 +286,15 @@ impl Tty {
         }
     }
 
+    /// How many bytes a read could get now, when the last of them came, and whether no more will.
+    pub(super) fn input(&self) -> (usize, Instant, bool) {
+        let state = self.state.lock();
+        let n = if self.device.is_transparent() { state.plain.len() } else { state.discipline.available() };
+        (n, state.arrived, state.input_ended)
+    }
+
     /// Writes; EAGAIN while output is stopped or the device has no room.
-    pub fn write_output(&self, src: &mut IovSource<'_>) -> Result<usize> {
+    pub(super) fn write_output(&self, src: &mut IovSource<'_>) -> Result<usize> {
         let mut done = 0;
         let mut chunk = [0u8; CHUNK];
         while !src.is_empty() {
@@ -231,124 +321,47 @@ impl Tty {
     }
 
     /// The present readiness.
-    pub fn readiness(&self, watch: &mut PollWatch<'_>) -> PollEvents {
+    pub(super) fn readiness(&self, watch: &mut PollWatch<'_>) -> PollEvents {
         watch.watch(&self.readable);
         watch.watch(&self.writable);
         let state = self.state.lock();
+        let transparent = self.device.is_transparent();
+        let readable = if transparent { !state.plain.is_empty() } else { state.discipline.readable() };
         let mut events = PollEvents::empty();
-        let readable = if self.device.is_transparent() { !state.plain.is_empty() } else { state.discipline.readable() };
-        if readable || state.hung_up {
-            events |= PollEvents::READABLE;
-        }
-        if self.device.room() >= 2 && (self.device.is_transparent() || !state.discipline.is_stopped()) {
-            events |= PollEvents::WRITABLE;
-        }
+        events.set(PollEvents::READABLE, readable || state.input_ended);
+        let writable = self.device.room() >= 2 && (transparent || !state.discipline.is_stopped());
+        events.set(PollEvents::WRITABLE, writable);
         events
     }
 
-    fn set_settings(&self, new: termios, flush: bool) {
-        {
-            let mut state = self.state.lock();
-            if flush {
-                state.discipline.flush_input();
-            }
-            state.discipline.set_settings(new);
-        }
-        self.readable.wake(PollEvents::READABLE);
-        self.writable.wake(PollEvents::WRITABLE);
-    }
-
-    fn set_settings2(&self, new: termios2, flush: bool) {
-        let termios2 { c_iflag, c_oflag, c_cflag, c_lflag, c_line, c_cc, .. } = new;
-        self.set_settings(termios { c_iflag, c_oflag, c_cflag, c_lflag, c_line, c_cc }, flush);
-    }
-
-    fn settings2(&self) -> termios2 {
-        let termios { c_iflag, c_oflag, c_cflag, c_lflag, c_line, c_cc } = self.settings();
-        termios2 { c_iflag, c_oflag, c_cflag, c_lflag, c_line, c_cc, c_ispeed: 38400, c_ospeed: 38400 }
-    }
-
-    fn settings(&self) -> termios {
+    /// The present settings.
+    pub(super) fn settings(&self) -> termios {
         self.state.lock().discipline.settings()
     }
 
-    /// The calls that every terminal has (ioctl_tty(2)).
-    pub fn control(&self, t: &Thread, request: u32, arg: usize) -> Result<usize> {
-        match request {
-            req::TCGETS => UserPtr::new(arg).write(self.settings())?,
-            req::TCGETS2 => UserPtr::new(arg).write(self.settings2())?,
-            // Output is never delayed here, so there is nothing to drain before a change.
-            req::TCSETS | req::TCSETSW => self.set_settings(UserPtr::new(arg).read()?, false),
-            req::TCSETSF => self.set_settings(UserPtr::new(arg).read()?, true),
-            req::TCSETS2 | req::TCSETSW2 => self.set_settings2(UserPtr::new(arg).read()?, false),
-            req::TCSETSF2 => self.set_settings2(UserPtr::new(arg).read()?, true),
-            req::TIOCGWINSZ => {
-                let size = self.state.lock().size;
-                UserPtr::new(arg).write(size)?;
-            }
-            req::TIOCSWINSZ => self.set_winsize(UserPtr::new(arg).read()?),
-            req::FIONREAD => {
-                let n = {
-                    let state = self.state.lock();
-                    if self.device.is_transparent() { state.plain.len() } else { state.discipline.available() }
-                };
-                UserPtr::<i32>::new(arg).write(n as i32)?;
-            }
-            req::TIOCOUTQ => UserPtr::<i32>::new(arg).write(0)?,
-            req::TCFLSH => match arg as u32 {
-                abi::TCIFLUSH | abi::TCIOFLUSH => self.state.lock().discipline.flush_input(),
-                abi::TCOFLUSH => {}
-                _ => return Err(Errno::EINVAL.into()),
-            },
-            // Breaks and delays mean nothing without a serial line.
-            req::TCSBRK | req::TCSBRKP | req::TIOCSBRK | req::TIOCCBRK | req::TCXONC => {}
-            req::TIOCEXCL => self.state.lock().exclusive = true,
-            req::TIOCNXCL => self.state.lock().exclusive = false,
-            req::TIOCGEXCL => {
-                let exclusive = self.state.lock().exclusive;
-                UserPtr::<i32>::new(arg).write(i32::from(exclusive))?;
-            }
-            req::TIOCGETD => UserPtr::<i32>::new(arg).write(0)?,
-            req::TIOCSTI => {
-                return Err(Errno::EIO.because("input is not faked (as with dev.tty.legacy_tiocsti=0)"));
-            }
-            _ => return self.control_session(t, request, arg),
+    /// Changes the settings.
+    pub(super) fn set_settings(&self, new: termios) {
+        let keys = self.with_discipline(|d| {
+            let before = d.has_flow_keys();
+            let effects = d.set_settings(new);
+            let after = d.has_flow_keys();
+            ((before != after).then_some(after), effects)
+        });
+        if let Some(on) = keys {
+            self.device.changed(Change::FlowKeys(on));
         }
-        Ok(0)
-    }
-}
-
-/// A terminal that a program has open.
-pub(super) struct OpenTty(pub(super) Arc<Tty>);
-
-impl FileOps for OpenTty {
-    fn read(&self, _file: &OpenFile, dst: &mut IovDest<'_>, _offset: Option<u64>) -> Result<usize> {
-        self.0.check_background_read()?;
-        self.0.read_input(dst)
+        self.readable.wake(PollEvents::READABLE);
+        self.writable.wake(PollEvents::WRITABLE);
+        self.device.input_taken();
     }
 
-    fn write(&self, _file: &OpenFile, src: &mut IovSource<'_>, _offset: Option<u64>) -> Result<usize> {
-        let stops = self.0.state.lock().discipline.stops_background_output();
-        if stops {
-            self.0.check_background_change()?;
-        }
-        self.0.write_output(src)
-    }
-
-    fn poll(&self, _file: &OpenFile, watch: &mut PollWatch<'_>) -> PollEvents {
-        self.0.readiness(watch)
-    }
-
-    /// VTIME without VMIN: a read gives up after so many tenths of a second.
-    fn timeout(&self, direction: crate::fs::file::Direction) -> Option<crate::time::Duration> {
-        let state = self.0.state.lock();
-        let (min, tenths) = state.discipline.min_and_time();
-        let reads = direction == crate::fs::file::Direction::Read;
-        (reads && !state.discipline.canonical() && min == 0 && tenths > 0)
-            .then(|| crate::time::Duration::from_millis(u64::from(tenths) * 100))
-    }
-
-    fn ioctl(&self, thread: &Thread, _file: &OpenFile, request: u32, arg: usize) -> Result<usize> {
-        self.0.control(thread, request, arg)
+    /// Drops unread input.
+    pub(super) fn flush_input(&self) {
+        self.with_discipline(|d| {
+            d.flush_input();
+            ((), d.bring_in())
+        });
+        self.device.changed(Change::InputFlushed);
+        self.device.input_taken();
     }
 }

@@ -1,24 +1,23 @@
 //! Terminals and sessions (credentials(7), tcsetpgrp(3)): who controls a terminal, who is in the foreground.
 
-use super::device::{OpenTty, Tty};
+use super::device::Tty;
+use super::file::OpenTty;
 use crate::abi::ioctl as req;
 use crate::error::{Errno, Result};
 use crate::fs::file::{FileOps, OpenFile, OpenFlags};
 use crate::mm::UserPtr;
 use crate::sched;
-use crate::signal::Signal;
+use crate::signal::{self, SigInfo, Signal};
 use crate::sync::{Rank, SpinLock};
-use crate::task::{Capability, Pid, Thread};
+use crate::task::{self, Capability, Pid, Thread};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
-const SIGHUP: Signal = Signal::HUP;
-const SIGCONT: Signal = Signal::CONT;
-const SIGTTIN: Signal = Signal::TTIN;
-const SIGTTOU: Signal = Signal::TTOU;
-
 /// The terminals that control a session.
 static CONTROLLING: SpinLock<Vec<(Pid, Weak<Tty>)>> = SpinLock::new(Rank::FileLocks, Vec::new());
+
+/// Sessions whose terminal has hung up, with the group that was in the foreground then: it hears of the leader's end.
+static HUNG_UP: SpinLock<Vec<(Pid, Pid)>> = SpinLock::new(Rank::FileLocks, Vec::new());
 
 /// The terminal that controls `session`.
 pub(super) fn terminal_of(session: Pid) -> Option<Arc<Tty>> {
@@ -39,7 +38,7 @@ pub fn number_of_session(session: Pid) -> (u64, i32) {
 pub(super) fn open_own_terminal() -> Result<Arc<dyn FileOps>> {
     let t = sched::current().ok_or(Errno::ENXIO)?;
     match terminal_of(t.process().session()) {
-        Some(tty) => Ok(Arc::new(OpenTty(tty))),
+        Some(tty) => Ok(Arc::new(OpenTty::new(tty))),
         None => Err(Errno::ENXIO.because("the session has no controlling terminal")),
     }
 }
@@ -53,7 +52,7 @@ pub fn set_init_session(init: Pid) {
 /// After open(2): a session leader without a terminal gets the one that it opens, unless it says O_NOCTTY. The console
 /// is not taken this way, as on Linux.
 pub fn opened(t: &Thread, file: &OpenFile, flags: OpenFlags) {
-    let Some(OpenTty(tty)) = file.ops().downcast_ref::<OpenTty>() else { return };
+    let Some(OpenTty { tty, .. }) = file.ops().downcast_ref() else { return };
     let p = t.process();
     let leader = p.session() == p.pid();
     let is_console = core::ptr::eq(&raw const **tty, &raw const **super::console());
@@ -65,15 +64,31 @@ pub fn opened(t: &Thread, file: &OpenFile, flags: OpenFlags) {
     }
 }
 
+/// SIGHUP and SIGCONT for a group.
+fn hang_up_group(group: Pid) {
+    signal::send_to_group(group, Signal::HUP);
+    signal::send_to_group(group, Signal::CONT);
+}
+
 /// A session leader has ended: the foreground group hears of it, and the terminal is free (setsid(2)).
 pub fn leader_exited(session: Pid) {
-    if let Some(tty) = terminal_of(session) {
-        let foreground = tty.state.lock().foreground;
-        tty.give_up(session);
-        if let Some(group) = foreground {
-            crate::signal::send_to_group(group, SIGHUP);
-            crate::signal::send_to_group(group, SIGCONT);
-        }
+    let at_hangup = {
+        let mut list = HUNG_UP.lock();
+        let at = list.iter().position(|(s, _)| *s == session);
+        at.map(|i| list.swap_remove(i).1)
+    };
+    if let Some(group) = at_hangup {
+        hang_up_group(group);
+    }
+    if let Some(group) = terminal_of(session).and_then(|tty| tty.release(session)) {
+        signal::send_to_group(group, Signal::HUP);
+    }
+}
+
+/// vhangup(2): the caller's controlling terminal hangs up; nothing happens if there is none.
+pub fn hang_up_own(t: &Thread) {
+    if let Some(tty) = terminal_of(t.process().session()) {
+        tty.hang_up();
     }
 }
 
@@ -91,13 +106,38 @@ impl Tty {
         }
     }
 
-    fn give_up(&self, session: Pid) {
-        {
+    /// Ends the bond with a session; returns the group that was in the foreground.
+    fn release(&self, session: Pid) -> Option<Pid> {
+        let foreground = {
             let mut state = self.state.lock();
             state.session = None;
-            state.foreground = None;
-        }
+            state.foreground.take()
+        };
         CONTROLLING.lock().retain(|(s, _)| *s != session);
+        foreground
+    }
+
+    /// The terminal has hung up: the session's leader hears of it and loses the terminal. The foreground group will hear
+    /// of the leader's end.
+    pub(super) fn disown(&self, session: Pid) {
+        let foreground = self.release(session);
+        let Some(leader) = task::find_process(session).filter(|p| p.exited().is_none()) else { return };
+        if let Some(group) = foreground {
+            HUNG_UP.lock().push((session, group));
+        }
+        for signal in [Signal::HUP, Signal::CONT] {
+            // A full queue loses the signal, as it does on Linux.
+            let _ = signal::send_to_process(&leader, signal, SigInfo::kernel(signal));
+        }
+    }
+
+    /// EBUSY if somebody has the terminal for himself (TIOCEXCL) and the caller is not privileged.
+    pub(super) fn check_exclusive(&self) -> Result<()> {
+        let privileged = sched::current().is_none_or(|t| t.credentials().capable(Capability::SysAdmin));
+        if self.state.lock().exclusive && !privileged {
+            return Err(Errno::EBUSY.because("TIOCEXCL"));
+        }
+        Ok(())
     }
 
     /// Whether the calling thread is in a background group of this terminal's session; its group then.
@@ -110,27 +150,30 @@ impl Tty {
         background.then_some((t, group))
     }
 
+    /// The signal for a background group, or EIO where nobody could continue it.
+    fn stop_background(group: Pid, signal: Signal) -> Result<()> {
+        if task::is_orphaned_group(group, None) {
+            return Err(Errno::EIO.because("an orphaned process group in the background"));
+        }
+        signal::send_to_group(group, signal);
+        Err(Errno::ERESTARTSYS.into())
+    }
+
     /// A read from the background: SIGTTIN for the group, or EIO where that would have no effect.
     pub(super) fn check_background_read(&self) -> Result<()> {
         match self.background_caller() {
             None => Ok(()),
-            Some((t, _)) if crate::signal::ignores(t, SIGTTIN) => {
+            Some((t, _)) if signal::ignores(t, Signal::TTIN) => {
                 Err(Errno::EIO.because("a background read with SIGTTIN ignored or blocked"))
             }
-            Some((_, group)) => {
-                crate::signal::send_to_group(group, SIGTTIN);
-                Err(Errno::ERESTARTSYS.into())
-            }
+            Some((_, group)) => Self::stop_background(group, Signal::TTIN),
         }
     }
 
     /// A change (or, with TOSTOP, a write) from the background: SIGTTOU for the group, unless it ignores that.
     pub(super) fn check_background_change(&self) -> Result<()> {
         match self.background_caller() {
-            Some((t, group)) if !crate::signal::ignores(t, SIGTTOU) => {
-                crate::signal::send_to_group(group, SIGTTOU);
-                Err(Errno::ERESTARTSYS.into())
-            }
+            Some((t, group)) if !signal::ignores(t, Signal::TTOU) => Self::stop_background(group, Signal::TTOU),
             _ => Ok(()),
         }
     }
@@ -173,8 +216,10 @@ impl Tty {
                 if !mine {
                     return Err(Errno::ENOTTY.because("not the caller's controlling terminal"));
                 }
-                if t.process().pid() == session {
-                    leader_exited(session);
+                if t.process().pid() == session
+                    && let Some(group) = self.release(session)
+                {
+                    hang_up_group(group);
                 }
             }
             _ => return Err(Errno::ENOTTY.into()),
@@ -194,7 +239,7 @@ impl Tty {
             if steal != 1 || !t.credentials().capable(Capability::SysAdmin) {
                 return Err(Errno::EPERM.because("the terminal controls another session"));
             }
-            self.give_up(owner);
+            self.release(owner);
         }
         self.take_over(session, t.process().group());
         Ok(())

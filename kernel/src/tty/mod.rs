@@ -6,10 +6,14 @@
 //! is to be queued, echoed and signalled, and the terminal acts on that after its lock is free.
 
 pub mod console;
+mod control;
 mod device;
 mod discipline;
+mod file;
 mod job_control;
+mod pty;
 
 pub use console::{console, open_console, register_poller};
 pub use device::{Tty, TtyDevice};
-pub use job_control::{leader_exited, number_of_session, opened, set_init_session};
+pub use job_control::{hang_up_own, leader_exited, number_of_session, opened, set_init_session};
+pub use pty::count as pty_count;

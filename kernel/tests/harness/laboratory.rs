@@ -45,7 +45,7 @@ impl Laboratory {
         }
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("differential");
         let headers: Vec<PathBuf> =
-            ["report.h", "freestanding.h"].iter().map(|name| corpus.directory.join(name)).collect();
+            ["report.h", "freestanding.h", "terminal.h"].iter().map(|name| corpus.directory.join(name)).collect();
         let toolchain = Toolchain::prepare(&headers, cache.join("stamps"))?;
         let root = GuestRoot::prepare(cache.join("root"))?;
         let runner = root.path().join("tests/runner");

@@ -18,7 +18,6 @@
 mod item;
 
 use super::file::{FileOps, OpenFile};
-use super::inode::FileKind;
 use super::poll::{Patience, PollEvents, PollWatch, Registration};
 use crate::error::{Errno, Result};
 use crate::sched::{self, WaitEnd, WaitQueue, WakeCallback};
@@ -90,7 +89,7 @@ impl Epoll {
     /// EPOLL_CTL_ADD. EEXIST if it is there, EPERM if the file cannot be polled, ELOOP if instances would watch each
     /// other in a circle.
     pub fn add(&self, fd: Fd, file: &Arc<OpenFile>, wanted: Event) -> Result<()> {
-        if !can_be_polled(file) {
+        if !file.has_readiness() {
             return Err(Errno::EPERM.because("regular files and directories are always ready"));
         }
         let nested = file.ops().downcast_ref::<Epoll>();
@@ -267,12 +266,6 @@ fn look_at(item: &Item) -> PollEvents {
         Some(file) => file.poll(&mut PollWatch::look()) & item.interest(),
         None => PollEvents::empty(),
     }
-}
-
-/// Whether a file has any readiness to wait for.
-fn can_be_polled(file: &OpenFile) -> bool {
-    let kind = file.inode().map(|i| i.kind());
-    !matches!(kind, Some(FileKind::Regular | FileKind::Directory | FileKind::BlockDevice)) && file.ops().has_readiness()
 }
 
 /// Removes a description from the instances that watch it, as its last reference goes.

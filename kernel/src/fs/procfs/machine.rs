@@ -52,7 +52,8 @@ fn devices() -> String {
 }
 
 fn filesystems() -> String {
-    "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\thostfs\n\text4\n".into()
+    "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tdevpts\nnodev\tmqueue\nnodev\thostfs\n\text4\n"
+        .into()
 }
 
 fn interrupts() -> String {

@@ -8,6 +8,7 @@ mod machine;
 pub mod net;
 mod pid;
 mod sysctl;
+mod sysvipc;
 
 use super::inode::{DeviceNumber, FileKind, FileSystem, Inode, InodeId, LinkTarget};
 use super::pseudo::{DirProvider, FixedDir, Identity, Listed, PseudoDir, PseudoFile, PseudoFs, PseudoLink};
@@ -75,7 +76,8 @@ fn fixed_entries() -> FixedDir {
         .with("thread-self", link(|| caller().map(|(pid, tid)| alloc::format!("{}/task/{}", pid.0, tid.0))))
         .with("mounts", PseudoLink::fixed(device(), "self/mounts"))
         .with("net", PseudoLink::fixed(device(), "self/net"))
-        .with("sys", sysctl::directory());
+        .with("sys", sysctl::directory())
+        .with("sysvipc", sysvipc::directory());
     machine::FILES.iter().fold(entries, |entries, &(name, mode, text)| entries.with(name, file(mode, text)))
 }
 

@@ -5,10 +5,11 @@ use crate::error::{Errno, Result};
 use crate::fs::fd_table::NR_OPEN;
 use crate::fs::inode::Inode;
 use crate::fs::pseudo::{FixedDir, Identity, PseudoDir, PseudoFile};
-use crate::fs::{pipe, procfs};
+use crate::fs::{devpts, mqueue, notify, pipe, procfs};
 use crate::host;
+use crate::ipc::sysv::{messages, segments, semaphores};
 use crate::sync::Once;
-use crate::task::PID_MAX;
+use crate::task::{PID_MAX, threads_max};
 use crate::utsname;
 use alloc::format;
 use alloc::string::String;
@@ -37,6 +38,41 @@ fn kept(initial: u64) -> Arc<dyn Inode> {
         },
         move |bytes| {
             value.store(parse(bytes)?, Ordering::Relaxed);
+            Ok(())
+        },
+    )
+}
+
+/// A number that another subsystem acts upon.
+fn tunable(value: &'static AtomicU64) -> Arc<dyn Inode> {
+    PseudoFile::writable(
+        Identity::new(device(), 0o644),
+        |out| {
+            out.extend_from_slice(format!("{}\n", value.load(Ordering::Relaxed)).as_bytes());
+            Ok(())
+        },
+        |bytes| {
+            value.store(parse(bytes)?, Ordering::Relaxed);
+            Ok(())
+        },
+    )
+}
+
+/// The four limits of System V semaphores.
+fn semaphore_limits() -> Arc<dyn Inode> {
+    PseudoFile::writable(
+        Identity::new(device(), 0o644),
+        |out| {
+            let [per_set, in_all, operations, sets] = semaphores::limits();
+            out.extend_from_slice(format!("{per_set}\t{in_all}\t{operations}\t{sets}\n").as_bytes());
+            Ok(())
+        },
+        |bytes| {
+            let text = core::str::from_utf8(bytes).map_err(|_| Errno::EINVAL)?;
+            // As Linux: fewer numbers than there are change the first ones only.
+            for (limit, word) in semaphores::LIMITS.iter().zip(text.split_whitespace()) {
+                limit.store(parse(word.as_bytes())?, Ordering::Relaxed);
+            }
             Ok(())
         },
     )
@@ -74,13 +110,39 @@ const KERNEL: Entries = &[
     ("osrelease", || format!("{}\n", utsname::RELEASE)),
     ("version", || format!("{}\n", utsname::VERSION)),
     ("pid_max", || format!("{PID_MAX}\n")),
-    ("threads-max", || format!("{PID_MAX}\n")),
+    ("threads-max", || format!("{}\n", threads_max())),
     ("ngroups_max", || "65536\n".into()),
     ("cap_last_cap", || format!("{}\n", crate::task::ALL_CAPABILITIES.count_ones() - 1)),
     ("overflowuid", || "65534\n".into()),
     ("overflowgid", || "65534\n".into()),
+    ("shm_rmid_forced", || "0\n".into()),
     ("randomize_va_space", || "0\n".into()),
     ("tainted", || "0\n".into()),
+];
+
+/// Limits of System V IPC.
+const TUNABLE: &[(&str, &AtomicU64)] = &[
+    ("shmmax", &segments::MAX),
+    ("shmall", &segments::ALL),
+    ("shmmni", &segments::MOST),
+    ("msgmax", &messages::MAX),
+    ("msgmnb", &messages::QUEUE_BYTES),
+    ("msgmni", &messages::MOST),
+];
+
+/// Limits of POSIX message queues.
+const MQUEUE: &[(&str, &AtomicU64)] = &[
+    ("queues_max", &mqueue::QUEUES_MAX),
+    ("msg_max", &mqueue::MSG_MAX),
+    ("msg_default", &mqueue::MSG_DEFAULT),
+    ("msgsize_max", &mqueue::MSGSIZE_MAX),
+    ("msgsize_default", &mqueue::MSGSIZE_DEFAULT),
+];
+
+const PTY: Entries = &[
+    ("max", || format!("{}\n", devpts::max())),
+    ("nr", || format!("{}\n", crate::tty::pty_count())),
+    ("reserve", || "1024\n".into()),
 ];
 
 const FS: Entries = &[
@@ -140,10 +202,23 @@ fn hostname() -> Arc<dyn Inode> {
 pub(super) fn directory() -> Arc<dyn Inode> {
     let core = CORE.iter().fold(FixedDir::default(), |dir, &(name, value)| dir.with(name, kept(value)));
     let net = FixedDir::default().with("core", subdirectory(core)).with("ipv4", subdirectory(fixed(IPV4)));
-    let kernel = fixed(KERNEL).with("hostname", hostname()).with("random", subdirectory(fixed(RANDOM)));
+    let kernel = TUNABLE.iter().fold(fixed(KERNEL), |dir, &(name, value)| dir.with(name, tunable(value)));
+    let kernel = kernel
+        .with("sem", semaphore_limits())
+        .with("hostname", hostname())
+        .with("random", subdirectory(fixed(RANDOM)))
+        .with("pty", subdirectory(fixed(PTY)));
+    let queues = MQUEUE.iter().fold(FixedDir::default(), |dir, &(name, value)| dir.with(name, tunable(value)));
+    let inotify = FixedDir::default()
+        .with("max_queued_events", tunable(&notify::MAX_QUEUED_EVENTS))
+        .with("max_user_instances", tunable(&notify::MAX_USER_INSTANCES))
+        .with("max_user_watches", tunable(&notify::MAX_USER_WATCHES));
     procfs::directory(
         FixedDir::default()
-            .with("fs", subdirectory(fixed(FS)))
+            .with(
+                "fs",
+                subdirectory(fixed(FS).with("mqueue", subdirectory(queues)).with("inotify", subdirectory(inotify))),
+            )
             .with("kernel", subdirectory(kernel))
             .with("net", subdirectory(net))
             .with("vm", subdirectory(fixed(VM))),

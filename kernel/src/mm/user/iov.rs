@@ -204,6 +204,11 @@ impl<'a> IovDest<'a> {
     pub fn fault_in(&self) -> Result<()> {
         fault_in(&self.cursor, true)
     }
+
+    /// After the host stopped short: whether it was for want of the next page, which is there now.
+    pub(super) fn was_missing(&self) -> bool {
+        was_missing(&self.cursor, true)
+    }
 }
 
 /// Where a write takes its bytes from.
@@ -262,6 +267,16 @@ impl<'a> IovSource<'a> {
     pub fn fault_in(&self) -> Result<()> {
         fault_in(&self.cursor, false)
     }
+
+    /// After the host stopped short: whether it was for want of the next page, which is there now.
+    pub(super) fn was_missing(&self) -> bool {
+        was_missing(&self.cursor, false)
+    }
+}
+
+fn was_missing(cursor: &Cursor, write: bool) -> bool {
+    let next = cursor.piece().filter(|_| !cursor.kernel);
+    next.is_some_and(|(addr, _)| mm::fault_in_range(addr, 1, write) == Ok(true))
 }
 
 /// Touches the pieces' pages up to the first that had to be resolved, so that a host call on them gets further.

@@ -131,6 +131,12 @@ pub trait SocketOps: Send + Sync {
     /// shutdown(2).
     fn shutdown(&self, how: Shutdown) -> Result<()>;
 
+    /// Takes a message of the kernel's own. EINVAL where none is taken.
+    fn deliver(&self, message: &[u8]) -> Result<()> {
+        let _ = message;
+        Err(Errno::EINVAL.because("only netlink sockets take messages from the kernel"))
+    }
+
     /// Takes bytes to send; on a stream maybe not all. EPIPE after the end.
     fn send(&self, src: &mut IovSource<'_>, options: &SendOptions) -> Result<usize>;
 
@@ -238,6 +244,10 @@ impl FileOps for SocketFile {
 
     fn linger(&self, thread: &Thread) {
         self.ops.linger(thread);
+    }
+
+    fn deliver(&self, message: &[u8]) -> Result<()> {
+        self.ops.deliver(message)
     }
 
     fn ioctl(&self, thread: &Thread, _file: &OpenFile, request: u32, arg: usize) -> Result<usize> {

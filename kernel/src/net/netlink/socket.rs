@@ -255,6 +255,11 @@ impl SocketOps for NetlinkSocket {
         Err(Errno::EOPNOTSUPP.into())
     }
 
+    fn deliver(&self, message: &[u8]) -> Result<()> {
+        self.inbox.deliver(vec![message.to_vec()]);
+        Ok(())
+    }
+
     fn send(&self, src: &mut IovSource<'_>, options: &SendOptions) -> Result<usize> {
         if options.flags.contains(MessageFlags::OOB) {
             return Err(Errno::EOPNOTSUPP.because("there is no urgent data"));

@@ -355,6 +355,9 @@ impl Flow {
     /// Looks at a segment that somebody who guesses could have sent to end the connection: a reset counts only with the
     /// very next sequence number, a SYN never (RFC 5961, sections 3.2 and 4.2).
     pub(crate) fn screen(&self, segment: &TcpSegment) -> Screened {
+        if !segment.flags.intersects(TcpFlags::RST | TcpFlags::SYN) {
+            return Screened::Pass;
+        }
         let (Some(next), state) = (self.next_received(), self.engine.state()) else { return Screened::Pass };
         if state == TcpState::SynSent {
             return Screened::Pass;
@@ -366,10 +369,7 @@ impl Flow {
                 _ => Screened::Drop,
             };
         }
-        match segment.flags.contains(TcpFlags::SYN) && !state.is_opening() {
-            true => Screened::Challenge,
-            false => Screened::Pass,
-        }
+        if state.is_opening() { Screened::Pass } else { Screened::Challenge }
     }
 
     /// Whether a challenge may be sent now; it counts as sent.

@@ -3,8 +3,7 @@
 use super::{Subject, put};
 use crate::abi::PAGE_SIZE;
 use crate::error::Result;
-use crate::host::Prot;
-use crate::mm::{Backing, UserSlice, VmArea, VmFlags, window};
+use crate::mm::{Backing, UserSlice, VmArea, window};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -14,32 +13,24 @@ const NAME_COLUMN: usize = 73;
 
 /// A name with its newlines as octal escapes.
 fn name_of(area: &VmArea) -> String {
-    match &area.backing {
-        Backing::File(f) if f.path.is_some() => {
-            let name = f.path.as_ref().map(|p| p.display()).unwrap_or_default();
-            String::from_utf8_lossy(&name).replace('\n', "\\012")
-        }
-        _ => area.name.into(),
-    }
+    area.name().replace('\n', "\\012")
 }
 
 fn line(area: &VmArea) -> String {
-    let flag = |p: Prot, c: char| if area.prot.contains(p) { c } else { '-' };
-    let share = if area.flags.contains(VmFlags::SHARED) { 's' } else { 'p' };
     let (offset, dev, ino) = match &area.backing {
         Backing::File(f) => {
             let id = f.path.as_ref().map(|p| p.inode().id());
             (f.offset, id.map_or((0, 0), |i| (i.dev.major(), i.dev.minor())), id.map_or(0, |i| i.ino))
         }
+        // The device of the kernel's own shared memory.
+        Backing::Memory(m) => (m.offset as u64, (0, 1), m.object.ino()),
         Backing::Anonymous => (0, (0, 0), 0),
     };
     let mut text = format!(
-        "{:08x}-{:08x} {}{}{}{share} {offset:08x} {:02x}:{:02x} {ino} ",
+        "{:08x}-{:08x} {} {offset:08x} {:02x}:{:02x} {ino} ",
         area.start,
         area.end,
-        flag(Prot::READ, 'r'),
-        flag(Prot::WRITE, 'w'),
-        flag(Prot::EXEC, 'x'),
+        area.prot_text(),
         dev.0,
         dev.1
     );
@@ -61,10 +52,12 @@ pub(super) fn maps(s: &Subject, out: &mut Vec<u8>) -> Result<()> {
 }
 
 /// Memory of its own that a mapping has, in bytes. File mappings are taken as resident as a whole.
-fn resident(area: &VmArea) -> usize {
+pub(super) fn resident(area: &VmArea) -> usize {
     match (&area.backing, window::get()) {
-        (Backing::Anonymous, Some(w)) => w.populated_runs(&area.range()).iter().map(|r| r.len()).sum(),
-        (Backing::Anonymous, None) => 0,
+        (Backing::Anonymous | Backing::Memory(_), Some(w)) => {
+            w.populated_runs(&area.range()).iter().map(|r| r.len()).sum()
+        }
+        (Backing::Anonymous | Backing::Memory(_), None) => 0,
         (Backing::File(_), _) => area.len(),
     }
 }
@@ -106,7 +99,7 @@ pub(super) fn statm(s: &Subject, out: &mut Vec<u8>) -> Result<()> {
     let (total, rss) = mm.usage();
     let (mut file, mut data) = (0, 0);
     mm.for_each_area(|a| match a.backing {
-        Backing::File(_) => file += a.len(),
+        Backing::File(_) | Backing::Memory(_) => file += a.len(),
         Backing::Anonymous => data += a.len(),
     });
     let layout = mm.layout();
@@ -149,6 +142,8 @@ pub(super) fn auxv(s: &Subject, out: &mut Vec<u8>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Prot;
+    use crate::mm::VmFlags;
 
     #[test]
     fn lines_have_the_columns_of_linux() {

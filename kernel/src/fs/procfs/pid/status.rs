@@ -214,8 +214,9 @@ fn memory_rows(s: &Subject, text: &mut String) {
     let Ok(t) = s.thread() else { return };
     let mm = t.mm();
     let (total, rss) = mm.usage();
-    let (mut file, mut stack, mut data) = (0, 0, 0);
+    let (mut file, mut shared, mut stack, mut data) = (0, 0, 0, 0);
     mm.for_each_area(|a| match a.backing {
+        crate::mm::Backing::Memory(_) => shared += super::memory::resident(a),
         Backing::File(_) => file += a.len(),
         Backing::Anonymous if a.flags.contains(crate::mm::VmFlags::STACK) => stack += a.len(),
         Backing::Anonymous => data += a.len(),
@@ -229,9 +230,9 @@ fn memory_rows(s: &Subject, text: &mut String) {
         ("VmPin", 0),
         ("VmHWM", rss),
         ("VmRSS", rss),
-        ("RssAnon", rss.saturating_sub(file)),
+        ("RssAnon", rss.saturating_sub(file + shared)),
         ("RssFile", file),
-        ("RssShmem", 0),
+        ("RssShmem", shared),
         ("VmData", data),
         ("VmStk", stack),
         ("VmExe", code),

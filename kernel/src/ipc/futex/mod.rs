@@ -1,30 +1,32 @@
 //! Futexes (futex(2)): sleeping on a word of guest memory.
 //!
 //! A waiter's entry stands in a hash bucket by its key: (address space, address) for private futexes and for shared ones
-//! in private memory, (file, offset) for shared file mappings, the address alone for other shared memory. A wait reads the word and queues its entry under the
-//! bucket's lock; a wake takes entries out under it. The kernel is not preemptible, so a read-modify-write of the word
+//! in private memory, (file or memory object, offset) for shared mappings. A wait reads the word and queues its entry under
+//! the bucket's lock; a wake takes entries out under it. The kernel is not preemptible, so a read-modify-write of the word
 //! is atomic against the guest while there is one vCPU; several need a compare-and-exchange in the copy routine.
 //!
-//! Priority inheritance is not done: the PI operations keep the word's protocol (owner's number, FUTEX_WAITERS,
-//! FUTEX_OWNER_DIED) and hand the lock to the waiter that came first. Requeueing to PI futexes is ENOSYS.
+//! Futexes whose word names an owner (PI) are in `pi`, the lists of what a thread holds at its end in `robust`.
 
-use crate::abi::general::{FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS};
+mod pi;
+mod robust;
+
+pub use pi::{cmp_requeue_pi, lock_pi, release_owned, unlock_pi, wait_requeue_pi};
+pub use robust::exit_robust_list;
+
 use crate::error::{Errno, Result};
 use crate::mm::{Shared, UserPtr};
 use crate::sched::{self, WaitEnd};
 use crate::sync::{Rank, SpinLock};
-use crate::task::{self, Thread, Tid};
+use crate::task::Thread;
 use crate::time::Instant;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicI32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// Any bit of a bitset (FUTEX_BITSET_MATCH_ANY).
 pub const ANY: u32 = u32::MAX;
 /// Buckets of the hash table.
 const BUCKETS: usize = 256;
-/// Longest robust list that is walked (ROBUST_LIST_LIMIT).
-const ROBUST_LIST_LIMIT: usize = 2048;
 /// `Waiter::woken` before anybody woke it.
 const ASLEEP: i32 = -1;
 
@@ -43,10 +45,8 @@ pub struct Key {
 enum Space {
     /// The addresses of one address space; `shared` operations and private ones do not meet (futex(2)).
     Addresses { mm: usize, shared: bool },
-    /// A file that is mapped.
-    File(usize),
-    /// Memory that relatives share at one address.
-    Everybody,
+    /// A file or memory object that is mapped.
+    Object(usize),
 }
 
 impl PartialEq for Key {
@@ -67,8 +67,7 @@ impl Key {
             (own(false), addr as u64)
         } else {
             match mm.shared_location(addr)? {
-                (Shared::File(file), offset) => (Space::File(file), offset),
-                (Shared::Memory, offset) => (Space::Everybody, offset),
+                (Shared::With(object), offset) => (Space::Object(object), offset),
                 (Shared::Private, offset) => (own(true), offset),
             }
         };
@@ -78,8 +77,7 @@ impl Key {
     fn bucket(&self) -> usize {
         let space = match self.space {
             Space::Addresses { mm, .. } => mm,
-            Space::File(file) => file,
-            Space::Everybody => 0,
+            Space::Object(object) => object,
         } as u64;
         let mixed = (self.offset >> 2).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (space >> 4).wrapping_mul(0x85eb_ca6b);
         (mixed >> 32) as usize % BUCKETS
@@ -94,14 +92,50 @@ struct Waiter {
     thread: Arc<Thread>,
     /// Index of the futex that woke it (futex_waitv(2) has several), or [`ASLEEP`].
     woken: AtomicI32,
+    /// Set by whoever hands a PI futex to it because the owner has died.
+    owner_died: AtomicBool,
+    /// Set when it was moved to a PI futex.
+    was_moved: AtomicBool,
+}
+
+impl Waiter {
+    fn new(t: &Thread) -> Arc<Self> {
+        Arc::new(Waiter {
+            thread: t.arc(),
+            woken: AtomicI32::new(ASLEEP),
+            owner_died: AtomicBool::new(false),
+            was_moved: AtomicBool::new(false),
+        })
+    }
+
+    /// The index of the futex that woke it.
+    fn woken_by(&self) -> Option<usize> {
+        usize::try_from(self.woken.load(Ordering::SeqCst)).ok()
+    }
+}
+
+/// What a waiter waits for.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// To be woken.
+    Plain,
+    /// To be moved to this PI futex, or to be given it (FUTEX_WAIT_REQUEUE_PI).
+    ToBeRequeued(Key),
+    /// To be given the PI futex.
+    Lock,
+}
+
+impl Kind {
+    fn is_plain(self) -> bool {
+        matches!(self, Kind::Plain)
+    }
 }
 
 struct Entry {
     key: Key,
     bitset: u32,
     index: i32,
-    /// Waits for a PI futex: it is handed the lock.
-    pi: bool,
+    kind: Kind,
     waiter: Arc<Waiter>,
 }
 
@@ -123,7 +157,7 @@ fn wake_in(bucket: &mut Vec<Entry>, key: Key, count: usize, bitset: u32) -> (usi
     let mut woken = 0;
     let mut i = 0;
     while i < bucket.len() && woken < count {
-        if bucket[i].key == key && bucket[i].bitset & bitset != 0 && !bucket[i].pi {
+        if bucket[i].key == key && bucket[i].bitset & bitset != 0 && bucket[i].kind.is_plain() {
             let entry = bucket.remove(i);
             if entry.claim() {
                 sched::wake(&entry.waiter.thread);
@@ -137,16 +171,27 @@ fn wake_in(bucket: &mut Vec<Entry>, key: Key, count: usize, bitset: u32) -> (usi
     (woken, removed)
 }
 
-/// FUTEX_WAKE and FUTEX_WAKE_BITSET: wakes up to `count` waiters that share a bit; returns how many.
-pub fn wake(key: Key, count: usize, bitset: u32) -> usize {
-    let (woken, removed) = wake_in(&mut TABLE[key.bucket()].lock(), key, count, bitset);
+/// Whether somebody waits for a lock there, which no plain wake-up gives.
+fn has_lock_waiters(bucket: &[Entry], key: Key) -> bool {
+    bucket.iter().any(|e| e.key == key && !e.kind.is_plain())
+}
+
+/// FUTEX_WAKE and FUTEX_WAKE_BITSET: wakes up to `count` waiters that share a bit; returns how many. EINVAL if somebody
+/// waits there for a PI futex.
+pub fn wake(key: Key, count: usize, bitset: u32) -> Result<usize> {
+    let mut bucket = TABLE[key.bucket()].lock();
+    if has_lock_waiters(&bucket, key) {
+        return Err(Errno::EINVAL.because("waiters of a PI futex are not woken so"));
+    }
+    let (woken, removed) = wake_in(&mut bucket, key, count, bitset);
+    drop(bucket);
     drop(removed);
-    woken
+    Ok(woken)
 }
 
 /// The wake-up of `set_tid_address(2)`: one waiter of the shared futex.
 pub fn wake_after_exit(t: &Thread, addr: usize) -> Result<usize> {
-    Ok(wake(Key::new(t, addr, false)?, 1, ANY))
+    wake(Key::new(t, addr, false)?, 1, ANY)
 }
 
 /// Removes every entry of `waiter`. The bucket of `key` is looked at first, the others only if it was moved or has
@@ -187,7 +232,7 @@ pub struct Expectation {
 /// Waits until one of the futexes is woken; returns its index. EAGAIN if a word does not hold its value, ETIMEDOUT, and
 /// ERESTARTSYS if a signal came.
 pub fn wait_any(t: &Thread, futexes: &[Expectation], deadline: Option<Instant>) -> Result<usize> {
-    let waiter = Arc::new(Waiter { thread: t.arc(), woken: AtomicI32::new(ASLEEP) });
+    let waiter = Waiter::new(t);
     let mut keys: Vec<Key> = Vec::with_capacity(futexes.len());
     let mut failure = None;
     for (index, f) in futexes.iter().enumerate() {
@@ -198,7 +243,7 @@ pub fn wait_any(t: &Thread, futexes: &[Expectation], deadline: Option<Instant>) 
                     key: f.key,
                     bitset: f.bitset,
                     index: index as i32,
-                    pi: false,
+                    kind: Kind::Plain,
                     waiter: waiter.clone(),
                 });
                 keys.push(f.key);
@@ -212,7 +257,7 @@ pub fn wait_any(t: &Thread, futexes: &[Expectation], deadline: Option<Instant>) 
     }
     let end = match failure {
         Some(e) => Err(e),
-        None => sched::block_on(t, deadline, || woken_by(&waiter).map(|_| ())).map_err(|end| match end {
+        None => sched::block_on(t, deadline, || waiter.woken_by().map(|_| ())).map_err(|end| match end {
             WaitEnd::Interrupted => Errno::ERESTARTSYS.into(),
             WaitEnd::TimedOut => Errno::ETIMEDOUT.into(),
         }),
@@ -221,14 +266,10 @@ pub fn wait_any(t: &Thread, futexes: &[Expectation], deadline: Option<Instant>) 
         // With one futex, the waker has removed the entry.
         forget(&waiter, &keys);
     }
-    match woken_by(&waiter) {
+    match waiter.woken_by() {
         Some(index) => Ok(index),
         None => end.map(|()| 0),
     }
-}
-
-fn woken_by(waiter: &Waiter) -> Option<usize> {
-    usize::try_from(waiter.woken.load(Ordering::SeqCst)).ok()
 }
 
 /// Runs `f` on the buckets of both keys, locked in the order of their indices; the second is `None` if they are one.
@@ -254,11 +295,15 @@ pub fn requeue(from: Key, to: Key, wakes: usize, moves: usize, expected: Option<
                 Err(e) => return (Err(e), Vec::new()),
             }
         }
+        if has_lock_waiters(source, from) {
+            let e = Errno::EINVAL.because("waiters of a PI futex are not moved so");
+            return (Err(e), Vec::new());
+        }
         let (woken, removed) = wake_in(source, from, wakes, ANY);
         let mut moved = Vec::new();
         let mut i = 0;
         while i < source.len() && moved.len() < moves {
-            if source[i].key == from && !source[i].pi && from != to {
+            if source[i].key == from && from != to {
                 let mut entry = source.remove(i);
                 entry.key = to;
                 moved.push(entry);
@@ -347,138 +392,6 @@ pub fn wake_op(first: Key, second: Key, wakes: usize, wakes_second: usize, op: W
     });
     drop(removed);
     result
-}
-
-/// FUTEX_LOCK_PI and FUTEX_TRYLOCK_PI (`try_only`). EDEADLK if the caller owns it, ESRCH if the owner does not exist,
-/// EAGAIN if it is taken and only tried for.
-pub fn lock_pi(t: &Thread, key: Key, deadline: Option<Instant>, try_only: bool) -> Result<()> {
-    let tid = t.tid().0 as u32;
-    let waiter = Arc::new(Waiter { thread: t.arc(), woken: AtomicI32::new(ASLEEP) });
-    loop {
-        // Threads are looked up outside the bucket's lock, which comes after the process table's.
-        let owner = key.word().read()? & FUTEX_TID_MASK;
-        let exists = task::find_thread(Tid(owner as i32)).is_some();
-        let mut bucket = TABLE[key.bucket()].lock();
-        let value = key.word().read()?;
-        if value & FUTEX_TID_MASK != owner {
-            continue;
-        }
-        if owner == tid {
-            return Err(Errno::EDEADLK.because("the caller owns the lock"));
-        }
-        let waited_for = bucket.iter().any(|e| e.key == key && e.pi);
-        if owner == 0 && !waited_for {
-            return key.word().write(value & FUTEX_OWNER_DIED | tid);
-        }
-        if try_only {
-            return Err(Errno::EAGAIN.because("the lock is taken"));
-        }
-        if owner != 0 && !exists {
-            return Err(Errno::ESRCH.because("the lock's owner does not exist"));
-        }
-        key.word().write(value | FUTEX_WAITERS)?;
-        bucket.push(Entry { key, bitset: ANY, index: 0, pi: true, waiter: waiter.clone() });
-        break;
-    }
-    let end = sched::block_on(t, deadline, || woken_by(&waiter).map(|_| ()));
-    if woken_by(&waiter).is_some() {
-        return Ok(());
-    }
-    forget(&waiter, &[key]);
-    match end {
-        Ok(()) => Ok(()),
-        Err(WaitEnd::TimedOut) => Err(Errno::ETIMEDOUT.into()),
-        Err(WaitEnd::Interrupted) => Err(Errno::ERESTARTNOINTR.into()),
-    }
-}
-
-/// Hands a PI futex to the waiter that came first, or leaves it free; `flags` is kept in the word.
-fn hand_over(key: Key, flags: u32) -> Result<()> {
-    let mut bucket = TABLE[key.bucket()].lock();
-    let mut entry = None;
-    // Those who gave up are let go outside the lock: the last reference takes a thread with it.
-    let mut gone = Vec::new();
-    while let Some(i) = bucket.iter().position(|e| e.key == key && e.pi) {
-        let candidate = bucket.remove(i);
-        if candidate.claim() {
-            entry = Some(candidate);
-            break;
-        }
-        gone.push(candidate);
-    }
-    let more = bucket.iter().any(|e| e.key == key && e.pi);
-    let value = match &entry {
-        Some(e) => e.waiter.thread.tid().0 as u32 | flags | if more { FUTEX_WAITERS } else { 0 },
-        None => flags,
-    };
-    let written = key.word().write(value);
-    if let Some(e) = &entry {
-        sched::wake(&e.waiter.thread);
-    }
-    drop(bucket);
-    drop(entry);
-    written
-}
-
-/// FUTEX_UNLOCK_PI. EPERM if the caller does not own the lock.
-pub fn unlock_pi(t: &Thread, key: Key) -> Result<()> {
-    let value = key.word().read()?;
-    if value & FUTEX_TID_MASK != t.tid().0 as u32 {
-        return Err(Errno::EPERM.because("the caller does not own the lock"));
-    }
-    hand_over(key, 0)
-}
-
-/// Walks the robust list of a thread that ends (get_robust_list(2)): what it still owns is marked FUTEX_OWNER_DIED, and
-/// one waiter of each is woken. A list that a guest has broken ends the walk.
-pub fn exit_robust_list(t: &Thread) {
-    let head = t.robust_list.swap(0, Ordering::Relaxed);
-    if head != 0 {
-        // EFAULT: the rest of the list cannot be found.
-        let _ = walk_robust_list(t, head);
-    }
-}
-
-fn walk_robust_list(t: &Thread, head: usize) -> Result<()> {
-    let [first, offset, pending] = UserPtr::<[u64; 3]>::new(head).read()?;
-    let futex_of = |entry: u64| (entry & !1).wrapping_add(offset) as usize;
-    let mut entry = first;
-    for _ in 0..ROBUST_LIST_LIMIT {
-        if entry & !1 == head as u64 {
-            break;
-        }
-        // The next one first: a woken thread may free this one.
-        let next = UserPtr::<u64>::new((entry & !1) as usize).read();
-        if entry & !1 != pending & !1 {
-            owner_died(t, futex_of(entry), entry & 1 != 0, false)?;
-        }
-        entry = next?;
-    }
-    if pending & !1 != 0 {
-        owner_died(t, futex_of(pending), pending & 1 != 0, true)?;
-    }
-    Ok(())
-}
-
-fn owner_died(t: &Thread, addr: usize, pi: bool, is_pending: bool) -> Result<()> {
-    let key = Key::new(t, addr, false)?;
-    let value = key.word().read()?;
-    if is_pending && !pi && value & FUTEX_TID_MASK == 0 {
-        // It died between unlocking and waking: the wake-up is made up for.
-        wake(key, 1, ANY);
-        return Ok(());
-    }
-    if value & FUTEX_TID_MASK != t.tid().0 as u32 {
-        return Ok(());
-    }
-    if pi {
-        return hand_over(key, FUTEX_OWNER_DIED);
-    }
-    key.word().write(value & FUTEX_WAITERS | FUTEX_OWNER_DIED)?;
-    if value & FUTEX_WAITERS != 0 {
-        wake(key, 1, ANY);
-    }
-    Ok(())
 }
 
 #[cfg(test)]
