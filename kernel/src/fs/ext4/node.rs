@@ -298,10 +298,6 @@ impl FileOps for Node {
         true
     }
 
-    fn has_readiness(&self) -> bool {
-        false
-    }
-
     fn map_source(&self, file: &OpenFile) -> Result<MapSource> {
         if self.kind != FileKind::Regular {
             return Err(Errno::ENODEV.into());

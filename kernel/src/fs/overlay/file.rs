@@ -71,10 +71,6 @@ impl FileOps for OverlayFile {
         true
     }
 
-    fn has_readiness(&self) -> bool {
-        false
-    }
-
     fn map_source(&self, file: &OpenFile) -> Result<MapSource> {
         self.ops()?.map_source(file)
     }
