@@ -250,7 +250,7 @@ fn report(seed: u64, took: Duration, tallies: &[(&str, Tally)]) -> String {
     let mut text = format!(
         "# Soak: storage\n\nMachines on ext4 images, killed at random moments (seed {seed}), {:.0} s in all. After each kill our own \
          recovery of a copy and e2fsck's of the image were checked with `e2fsck -fn`, and all files that were synced were there.\n\n\
-         | image | kills | syncs told | e2fsck recovered (1) | e2fsck found it clean (0) | lost |\n\
+         | image | kills | syncs told | e2fsck -fp: status 1 | status 0 | lost |\n\
          | --- | --- | --- | --- | --- | --- |\n",
         took.as_secs_f64()
     );

@@ -115,7 +115,8 @@ fn script(tree: &Tree) -> Result<String> {
         let kind = match &o.kind {
             Kind::Directory => {
                 if !o.path.is_empty() {
-                    writeln!(s, "mkdir \"{path}\"")?;
+                    // By its bare name: debugfs takes the folder of "/name" to be the one it is in.
+                    writeln!(s, "cd \"{folder}\"\nmkdir \"{name}\"")?;
                 }
                 0o040000
             }
@@ -172,6 +173,7 @@ mod tests {
             fs::create_dir_all(root.join("etc dir/sub")).unwrap();
             fs::write(root.join("etc dir/file"), "contents".repeat(9000)).unwrap();
             fs::hard_link(root.join("etc dir/file"), root.join("second")).unwrap();
+            fs::create_dir_all(root.join("var/lib")).unwrap();
             std::os::unix::fs::symlink("etc dir/file", root.join("link")).unwrap();
             let image = dir.join(format!("{round}.ext4"));
             write(&Tree::read(&root).unwrap(), 16 << 20, &image).unwrap();

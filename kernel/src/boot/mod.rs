@@ -165,6 +165,10 @@ fn mount_root(o: &Options) -> Result<(), BootError> {
         Root::Initrd(file) => (open_initrd(file, o)?, String::from("rootfs")),
     };
     let fs: Arc<dyn FileSystem> = if o.overlay { OverlayFs::new(fs, o.mem as u64 / 2)? } else { fs };
+    if let Some(shared) = &o.hostfs {
+        hostfs::share(shared)
+            .map_err(|e| BootError::new(format!("hostfs={shared}: cannot share this directory: {e}")))?;
+    }
     crate::fs::boot::mount_initial(fs, &source, flags, o.mem as u64)?;
     Ok(())
 }
