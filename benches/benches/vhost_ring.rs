@@ -81,7 +81,8 @@ impl Link {
     }
 
     fn send(&mut self, frame: &[u8], count: u64) {
-        let batch = [TxFrame { meta: FrameMeta::default(), parts: &[frame] }; 32];
+        let parts = [frame];
+        let batch = [TxFrame { meta: FrameMeta::default(), parts: &parts }; 32];
         let mut left = count as usize;
         while left > 0 {
             let sent = self.device.transmit(&batch[..left.min(32)]).expect("the peer lives");

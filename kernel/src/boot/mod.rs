@@ -141,10 +141,6 @@ fn set_up_network(o: &Options) -> Result<(), BootError> {
 
 /// Opens the block devices, then the root.
 fn mount_root(o: &Options) -> Result<(), BootError> {
-    if let Some(shared) = &o.hostfs {
-        hostfs::share(shared)
-            .map_err(|e| BootError::new(format!("hostfs={shared}: cannot share this directory: {e}")))?;
-    }
     block::register_driver();
     let root_disk = match &o.root {
         Root::Block(name) if o.overlay => block::option::disk_of(name),

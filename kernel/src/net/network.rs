@@ -354,6 +354,6 @@ impl sched::Poller for NetworkPoller {
 
     fn prepare_sleep(&self) -> bool {
         // Every device is to notify, also behind one that has frames already.
-        network().devices.lock().iter_mut().fold(false, |ready, port| port.device.prepare_sleep() || ready)
+        network().devices.lock().iter_mut().filter_map(|port| port.device.prepare_sleep().then_some(())).count() > 0
     }
 }

@@ -141,7 +141,7 @@ pub fn idle_loop() {
         if run_queue::has_waiting() || host::is_stopping() {
             continue;
         }
-        if pollers().fold(false, |ready, p| p.prepare_sleep() || ready) {
+        if pollers().filter(|p| p.prepare_sleep()).count() > 0 {
             continue;
         }
         let deadline = pollers().filter_map(|p| p.deadline()).chain(timer::next_deadline()).min();
