@@ -81,7 +81,7 @@ mod tests {
             table.learn(MacAddr([2, 0, a, b, c, d]), 0, now);
         }
         assert_eq!(table.behind(0), MAX_STATIONS);
-        table.learn(A, 1, now + AGING);
+        table.learn(MacAddr([6; 6]), 1, now + AGING);
         assert_eq!((table.behind(0), table.behind(1)), (0, 1), "old ones make room");
     }
 }

@@ -40,8 +40,9 @@ int main(void)
 	NEED(waitpid(child, NULL, 0));
 
 	CASE("the new root");
-	int pipes[2];
+	int pipes[2], later[2];
 	NEED(pipe(pipes));
+	NEED(pipe(later));
 	child = NEED(fork());
 	if (child == 0) {
 		char byte;
@@ -54,7 +55,7 @@ int main(void)
 	if (at_root == 0) {
 		char byte;
 		NEED(chdir("/"));
-		NEED(read(pipes[0], &byte, 1));
+		NEED(read(later[0], &byte, 1));
 		SAY("at the root: %s %d", getcwd(where, sizeof where) ? where : errno_name(errno), access("dir", F_OK));
 		_exit(0);
 	}
@@ -70,12 +71,11 @@ int main(void)
 	ERR(access("/old/tmp/new/dir", F_OK));
 	ERR(chdir("/.."));
 	SAY("%s", getcwd(where, sizeof where) ? where : errno_name(errno));
-	NEED(write(pipes[1], "x", 1));
-	usleep(50000);
-	NEED(write(pipes[1], "x", 1));
 	int status;
-	waitpid(child, &status, 0);
-	waitpid(at_root, &status, 0);
+	NEED(write(pipes[1], "x", 1));
+	NEED(waitpid(child, &status, 0));
+	NEED(write(later[1], "x", 1));
+	NEED(waitpid(at_root, &status, 0));
 
 	CASE("without the old one");
 	ERR(umount2("/old", MNT_DETACH));

@@ -532,10 +532,14 @@ pub(super) fn choices(control: &[ControlMessage]) -> Result<PacketChoices> {
                 choices.source = Some(*own.ip()).filter(|s| !s.is_unspecified());
                 Some(())
             }),
+            // Of IPv6, -1 is the socket's own choice (RFC 3542, sections 6.3 and 6.5).
+            (SOL_IPV6, IPV6_HOPLIMIT) if int() == Some(-1) => Some(choices.ttl = None),
+            (SOL_IPV6, IPV6_TCLASS) if int() == Some(-1) => Some(choices.tos = None),
             (SOL_IP, IP_TTL) | (SOL_IPV6, IPV6_HOPLIMIT) => {
                 int().and_then(|v| octet(v, 1)).map(|v| choices.ttl = Some(v))
             }
-            (SOL_IP, IP_TOS) | (SOL_IPV6, IPV6_TCLASS) => {
+            (SOL_IPV6, IPV6_TCLASS) => int().and_then(|v| octet(v, 0)).map(|v| choices.tos = Some(v)),
+            (SOL_IP, IP_TOS) => {
                 let tos = if let [byte] = data[..] { Some(byte) } else { int().and_then(|v| octet(v, 0)) };
                 tos.map(|v| choices.tos = Some(v))
             }
