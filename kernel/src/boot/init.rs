@@ -7,7 +7,7 @@ use crate::error::Errno;
 use crate::fs::file::OpenFile;
 use crate::fs::{Actor, FdTable, Resolve};
 use crate::loader::{self, Program, Request};
-use crate::mm::{Access, FaultError, window};
+use crate::mm::{Access, FaultError, texts, window};
 use crate::sched;
 use crate::signal;
 use crate::task::{self, Credentials, Rlimits, Thread, ThreadParts};
@@ -16,7 +16,6 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 /// What Linux tries where `init=` is not given.
 const DEFAULT_INITS: [&str; 4] = ["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"];
@@ -98,14 +97,6 @@ fn open_console(files: &FdTable) -> Result<(), BootError> {
     Ok(())
 }
 
-/// Whether call sites are patched (`hook=patch`).
-static PATCHING: AtomicBool = AtomicBool::new(false);
-
-/// Turns patching on or off.
-pub(super) fn set_patching(on: bool) {
-    PATCHING.store(on, Ordering::Relaxed);
-}
-
 /// What the entry code calls.
 pub(super) fn hooks() -> Hooks {
     Hooks {
@@ -119,7 +110,7 @@ pub(super) fn hooks() -> Hooks {
 
 fn serve_syscall(frame: &mut TrapFrame) {
     if let Some(t) = sched::current() {
-        if frame.trapped != 0 && PATCHING.load(Ordering::Relaxed) {
+        if frame.trapped != 0 && texts::enabled() {
             t.mm().note_trapped_call(frame.rip as usize, frame.orig_rax);
         }
         syscall::dispatch(t, frame);

@@ -286,12 +286,12 @@ fn map_segment(mm: &Mm, file: &OpenFile, host: &Arc<crate::host::HostFd>, s: &Se
             placement: Placement::Fixed(page_start),
             prot: s.prot,
             flags: VmFlags::empty(),
-            backing: Backing::File(FileBacking {
-                host: host.clone(),
-                offset: s.offset - (start - page_start) as u64,
-                path: file.path().cloned(),
-                may_write: true,
-            }),
+            backing: Backing::File(FileBacking::new(
+                host.clone(),
+                s.offset - (start - page_start) as u64,
+                file.path().cloned(),
+                true,
+            )),
             name: "",
             zone: Zone::Image,
         })?;

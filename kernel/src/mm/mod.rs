@@ -3,10 +3,13 @@
 #[allow(unsafe_code)]
 pub mod alloc;
 mod areas;
+mod frames;
 mod page_map;
+mod parked;
 pub mod residency;
 mod sites;
 mod space;
+pub mod texts;
 #[allow(unsafe_code)]
 pub mod user;
 mod vm_area;
@@ -47,7 +50,7 @@ pub fn fault_in_range(addr: usize, len: usize, write: bool) -> Result<bool> {
     let w = window::get().ok_or(Errno::EFAULT)?;
     while at < end {
         let anonymous = mm.area_at(at).is_some_and(|a| matches!(a.backing, Backing::Anonymous));
-        if !anonymous || !w.is_populated(at) {
+        if !anonymous || !w.is_populated(at) || (write && w.is_tracked(at)) {
             return match mm.fault(at, access) {
                 Ok(()) => Ok(true),
                 Err(FaultError::BeyondEnd) => Ok(false),

@@ -99,6 +99,8 @@ struct State {
     low: FreeRanges,
     data: FreeRanges,
     populated: PageMap,
+    /// Pages that the host write-protects although their mapping can be written: their first write is to be seen.
+    tracked: PageMap,
     /// Pages charged against `mem=`.
     charged: usize,
     /// `mem=` in pages.
@@ -140,7 +142,11 @@ pub fn init(mem: usize) -> Result<()> {
         low.insert(LOW_START..STUB_DISTANCE);
     }
     let pages = (host.size() + host.low().len()) / PAGE_SIZE;
-    let state = State { image, low, data, populated: PageMap::new(pages)?, charged: 0, limit: mem / PAGE_SIZE };
+    let limit = mem / PAGE_SIZE;
+    let (populated, tracked) = (PageMap::new(pages)?, PageMap::new(pages)?);
+    let state = State { image, low, data, populated, tracked, charged: 0, limit };
+    // Relatives share frames and are charged for each page: there are never more frames than charges, but for a moment.
+    super::frames::init(2 * limit)?;
     WINDOW.call_once(|| Window { host, state: SpinLock::new(Rank::Window, state) });
     Ok(())
 }
@@ -239,25 +245,70 @@ impl Window {
     }
 
     fn populate_within(&self, range: Range<usize>, prot: Prot, limit: usize) -> Result<()> {
-        let mut s = self.state.lock();
+        self.populate_locked(&mut self.state.lock(), range, prot, limit)
+    }
+
+    fn populate_locked(&self, s: &mut State, range: Range<usize>, prot: Prot, limit: usize) -> Result<()> {
         let pages = self.pages(&range);
         let missing = pages.len() - s.populated.count(pages.clone());
-        if s.charged + missing > limit {
+        if missing > 0 && s.charged + missing > limit {
             return Err(Errno::ENOMEM.because("the guest's memory (mem=) is used up"));
         }
         self.host.protect(range.start, range.len(), prot)?;
         if prot.is_empty() {
             return Ok(());
         }
-        self.host.populate(range.start, range.len(), prot.contains(Prot::WRITE))?;
+        if missing > 0 {
+            self.host.populate(range.start, range.len(), prot.contains(Prot::WRITE))?;
+        }
+        s.tracked.set(pages.clone(), false);
         s.populated.set(pages, true);
         s.charged += missing;
         Ok(())
     }
 
-    /// As [`Window::populate`], for memory that was taken out of the window and comes back: no limit applies.
-    pub fn populate_always(&self, range: Range<usize>, prot: Prot) -> Result<()> {
-        self.populate_within(range, prot, usize::MAX)
+    /// Makes the pages of the range readable and writable, with memory: those that can be written already are left
+    /// alone. For memory that was taken out of the window and comes back: no limit applies.
+    pub fn make_writable(&self, range: Range<usize>, can_be_written: bool) -> Result<()> {
+        let mut s = self.state.lock();
+        let ready = |s: &State, page| can_be_written && s.populated.get(page) && !s.tracked.get(page);
+        let mut pages = self.pages(&range);
+        while let Some(start) = pages.clone().find(|&p| !ready(&s, p)) {
+            let end = (start..pages.end).find(|&p| ready(&s, p)).unwrap_or(pages.end);
+            let addresses = self.addresses(&(start..end));
+            self.populate_locked(&mut s, addresses, Prot::READ | Prot::WRITE, usize::MAX)?;
+            pages.start = end;
+        }
+        Ok(())
+    }
+
+    /// Write-protects those pages of the range that have memory, or all of it if files are mapped there, so that the first
+    /// write to each is seen. `prot` is what the mapping allows.
+    pub fn track(&self, range: Range<usize>, prot: Prot) -> Result<()> {
+        let mut s = self.state.lock();
+        self.host.protect(range.start, range.len(), prot & !Prot::WRITE)?;
+        let pages = self.pages(&range);
+        s.tracked.set(pages, true);
+        Ok(())
+    }
+
+    /// Ends the tracking of pages in the range: they get the access that the mapping allows.
+    pub fn untrack(&self, range: Range<usize>, prot: Prot) -> Result<()> {
+        let mut s = self.state.lock();
+        let pages = self.pages(&range);
+        let mut from = pages.start;
+        loop {
+            let Some(run) = s.tracked.runs(from..pages.end, true).next() else { return Ok(()) };
+            let at = self.addresses(&run);
+            self.host.protect(at.start, at.len(), prot)?;
+            from = run.end;
+            s.tracked.set(run, false);
+        }
+    }
+
+    /// Whether the first write to the page at `addr` is to be seen.
+    pub fn is_tracked(&self, addr: usize) -> bool {
+        self.state.lock().tracked.get(self.page(addr))
     }
 
     /// Charges pages that are kept outside the window. With `strict`, ENOMEM when `mem=` is used up.
@@ -280,12 +331,18 @@ impl Window {
         self.state.lock().populated.get(self.page(addr))
     }
 
-    /// Changes the access to those pages of the range that have memory.
+    /// Changes the access to those pages of the range that have memory; tracked ones stay write-protected.
     pub fn protect(&self, range: Range<usize>, prot: Prot) -> Result<()> {
         let s = self.state.lock();
         for run in s.populated.runs(self.pages(&range), true) {
             let at = self.addresses(&run);
             self.host.protect(at.start, at.len(), prot)?;
+            if prot.contains(Prot::WRITE) {
+                for run in s.tracked.runs(run, true) {
+                    let at = self.addresses(&run);
+                    self.host.protect(at.start, at.len(), prot & !Prot::WRITE)?;
+                }
+            }
         }
         Ok(())
     }
@@ -302,6 +359,7 @@ impl Window {
         let at = self.addresses(&touched);
         self.host.protect(at.start, at.len(), Prot::empty())?;
         self.host.discard(at.start, at.len())?;
+        s.tracked.set(pages.clone(), false);
         let freed = s.populated.set(pages, false);
         s.charged -= freed;
         Ok(freed)
@@ -318,18 +376,19 @@ impl Window {
         self.has_stub_page(addr) && from_start & STUB_DISTANCE != 0
     }
 
-    /// Takes the stubs of code in the range away.
-    pub fn discard_stubs(&self, range: Range<usize>) -> Result<()> {
-        if !self.has_stub_page(range.start) || self.is_stub_address(range.start) {
-            return Ok(());
-        }
-        self.discard(range.start + STUB_DISTANCE..range.end + STUB_DISTANCE).map(drop)
-    }
-
     /// Maps a host file over a range that has no memory of its own.
     pub fn map_file(&self, range: Range<usize>, prot: Prot, file: &HostFd, offset: u64, shared: bool) -> Result<()> {
-        let _state = self.state.lock();
+        let mut s = self.state.lock();
+        s.tracked.set(self.pages(&range), false);
         self.host.map_file(range.start, range.len(), prot, file, offset, shared)
+    }
+
+    /// Maps the image of a text over a range, and its stubs at their distance. `at` and `stubs` are offsets in the image.
+    pub fn map_text(&self, range: Range<usize>, prot: Prot, image: &HostFd, at: u64, stubs: u64) -> Result<()> {
+        let mut s = self.state.lock();
+        s.tracked.set(self.pages(&range), false);
+        self.host.map_file(range.start + STUB_DISTANCE, range.len(), Prot::READ | Prot::EXEC, image, stubs, false)?;
+        self.host.map_file(range.start, range.len(), prot, image, at, false)
     }
 
     /// Changes the access to a range that a host file is mapped over.
@@ -351,7 +410,8 @@ impl Window {
 
     /// Unmaps a host file from a range.
     pub fn unmap_file(&self, range: Range<usize>) -> Result<()> {
-        let _state = self.state.lock();
+        let mut s = self.state.lock();
+        s.tracked.set(self.pages(&range), false);
         self.host.restore(range.start, range.len())
     }
 

@@ -51,8 +51,12 @@ pub enum Rank {
     Mm,
     /// Page-cache page lists.
     PageCache,
+    /// The texts whose system call sites are known, and each of them.
+    Texts,
     /// The guest window: address ranges and page states.
     Window,
+    /// Pages that are kept outside the window.
+    Frames,
     /// Kernel timers.
     Timer,
     /// A wait queue.

@@ -88,7 +88,7 @@ pub fn sys_mmap(t: &Thread, addr: usize, len: usize, prot: u32, flags: u32, fd: 
             MapSource::Host(host) => {
                 zone = Zone::Image;
                 let path = file.path().cloned();
-                Backing::File(FileBacking { host, offset, path, may_write: may_write || !shared })
+                Backing::File(FileBacking::new(host, offset, path, may_write || !shared))
             }
             MapSource::Zero => Backing::Anonymous,
         }

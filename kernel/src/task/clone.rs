@@ -121,11 +121,19 @@ pub fn do_clone(t: &Thread, request: &CloneRequest) -> Result<usize> {
         return Err(Errno::EAGAIN.because("RLIMIT_NPROC"));
     }
     let mm = if flags.contains(CloneFlags::VM) { t.mm() } else { copy_memory(t)? };
-    let id = match request.set_tid {
-        Some(id) => table::allocate_exact_id(id)?,
-        None => table::allocate_id()?,
-    };
     let forked = !flags.contains(CloneFlags::VM);
+    let numbered = match request.set_tid {
+        Some(id) => table::allocate_exact_id(id),
+        None => table::allocate_id(),
+    };
+    let id = match numbered {
+        Ok(id) => id,
+        Err(e) => {
+            drop(mm);
+            residency::ensure(&t.mm());
+            return Err(e);
+        }
+    };
     let made = make(t, request, Tid(id), mm).and_then(|thread| {
         // After a fork the window shows the child's memory, where its number goes.
         if flags.contains(CloneFlags::CHILD_SETTID) {
@@ -143,6 +151,8 @@ pub fn do_clone(t: &Thread, request: &CloneRequest) -> Result<usize> {
         Ok(thread) => thread,
         Err(e) => {
             table::free_id(id);
+            // A child's memory that is not wanted may have left the window to another relative.
+            residency::ensure(&t.mm());
             return Err(e);
         }
     };

@@ -42,7 +42,7 @@ fn finish(t: &Thread) {
         // A word that is not there has no waiters.
         let _ = futex::wake_after_exit(t, clear);
     }
-    let mm = t.set_mm(Mm::new());
+    let mm = t.set_mm(Mm::nobodys());
     // A parent that waits in vfork(2) may use the memory again from here on.
     t.release_vfork_parent();
     t.set_files(None);

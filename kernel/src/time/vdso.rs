@@ -180,7 +180,7 @@ pub fn map(mm: &Mm) -> Result<usize> {
         placement,
         prot,
         flags: VmFlags::SHARED | VmFlags::SPECIAL,
-        backing: Backing::File(FileBacking { host: image.file(), offset, path: None, may_write: false }),
+        backing: Backing::File(FileBacking::new(image.file(), offset, None, false)),
         name,
         zone: Zone::Image,
     };
