@@ -19,7 +19,11 @@ const BUILT_IN: [(&str, &str); 2] = [
 ];
 
 /// The program sources that built-in recipes name.
-const BUILT_IN_SOURCES: [(&str, &str); 1] = [("getpid.c", include_str!("../../../benches/guest/getpid.c"))];
+const BUILT_IN_SOURCES: [(&str, &str); 3] = [
+    ("getpid.c", include_str!("../../../benches/guest/getpid.c")),
+    ("process.c", include_str!("../../../benches/guest/process.c")),
+    ("soak_process.c", include_str!("../../../benches/guest/soak_process.c")),
+];
 
 /// A parsed and checked recipe with the sources of its programs.
 #[derive(Clone, Debug, Deserialize)]

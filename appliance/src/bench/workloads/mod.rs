@@ -3,6 +3,7 @@
 pub mod getpid;
 pub mod iperf3;
 pub mod netperf;
+pub mod process;
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -75,11 +76,13 @@ pub enum Workload {
     Netperf,
     /// Cost of the cheapest system call.
     Getpid,
+    /// Cost of making processes.
+    Process,
 }
 
 impl Workload {
     /// Every workload.
-    pub const ALL: [Workload; 3] = [Workload::Iperf3, Workload::Netperf, Workload::Getpid];
+    pub const ALL: [Workload; 4] = [Workload::Iperf3, Workload::Netperf, Workload::Getpid, Workload::Process];
 
     /// The name in options, presets and reports.
     pub fn name(self) -> &'static str {
@@ -87,6 +90,7 @@ impl Workload {
             Workload::Iperf3 => "iperf3",
             Workload::Netperf => "netperf",
             Workload::Getpid => "getpid",
+            Workload::Process => "process",
         }
     }
 
@@ -96,6 +100,7 @@ impl Workload {
             Workload::Iperf3 => iperf3::case(name),
             Workload::Netperf => netperf::case(name),
             Workload::Getpid => getpid::case(name),
+            Workload::Process => process::case(name),
         }
     }
 }
