@@ -9,6 +9,7 @@ mod parked;
 pub mod residency;
 mod sites;
 mod space;
+pub mod spare;
 pub mod texts;
 #[allow(unsafe_code)]
 pub mod user;
@@ -16,6 +17,7 @@ mod vm_area;
 pub mod window;
 
 pub use space::{Access, FaultError, MapRequest, Mm, Placement, ProgramLayout, Shared, page_align_up};
+pub use texts::Version as FileVersion;
 pub use user::{IovDest, IovSource, MAX_IOVECS, Pod, UserPtr, UserSlice};
 pub use vm_area::{Backing, FileBacking, VmArea, VmFlags};
 pub use window::Zone;
@@ -32,6 +34,12 @@ pub fn check_user_range(addr: usize, len: usize) -> Result<()> {
     } else {
         Err(Errno::EFAULT.because("the address lies outside guest memory"))
     }
+}
+
+/// Gives up what is kept for later programs; returns whether there was anything.
+fn reclaim() -> bool {
+    let spares = spare::drop_all();
+    texts::drop_unused() || spares
 }
 
 /// Gives the current address space the chance to resolve a fault of the kernel's at `addr`.

@@ -27,6 +27,7 @@
 use super::frames::Frame;
 use super::parked::Saved;
 use super::space::Mm;
+use super::spare;
 use super::vm_area::{Backing, VmArea, VmFlags};
 use super::window::window;
 use crate::abi::PAGE_SIZE;
@@ -229,7 +230,12 @@ pub fn fork(parent: &Arc<Mm>) -> Result<Arc<Mm>> {
     let everything: Vec<Range<usize>> = areas.iter().map(VmArea::range).collect();
     let private = private_runs(&areas, &everything);
     let pages = page_count(&private);
-    parent.charge_parked(pages, true)?;
+    if let Err(e) = parent.charge_parked(pages, true) {
+        if !super::reclaim() {
+            return Err(e);
+        }
+        parent.charge_parked(pages, true)?;
+    }
     let mut spaces = SPACES.lock();
     let at = spaces.families.iter().position(|f| f.has(parent)).unwrap_or_else(|| {
         spaces.families.push(Family { members: alloc::vec![Arc::downgrade(parent)], resident: Weak::new() });
@@ -386,8 +392,8 @@ pub(super) fn claim(mm: &Arc<Mm>, range: &Range<usize>, reserve: impl FnOnce()) 
 /// The last user of `mm` is gone: its memory and address ranges go, as far as no relative needs them.
 pub(super) fn leave(mm: &Mm) {
     let mut spaces = SPACES.lock();
-    let claims = mm.claims();
-    let areas = mm.take_areas();
+    let mut claims = mm.claims();
+    let mut areas = mm.take_areas();
     let parked = mm.take_parked();
     let origin = mm.forked_from();
     let mut others: Vec<Range<usize>> = Vec::new();
@@ -419,12 +425,29 @@ pub(super) fn leave(mm: &Mm) {
         }
     }
     drop(parked);
+    if others.is_empty() {
+        keep_parts(mm, &mut areas, &mut claims);
+    }
     let alone: Vec<VmArea> =
         areas.iter().flat_map(|a| uncovered(&a.range(), &others).into_iter().map(|part| a.part(&part))).collect();
     release_all(&alone);
     for claim in claims {
         for part in uncovered(&claim, &others) {
             window().give_back(part);
+        }
+    }
+}
+
+/// Keeps what another program can use of a space that ends: it leaves `areas` and `claims`.
+fn keep_parts(mm: &Mm, areas: &mut Vec<VmArea>, claims: &mut Vec<Range<usize>>) {
+    for part in mm.take_parts() {
+        let range = part.range.clone();
+        let inside = |a: &VmArea| a.start >= range.start && a.end <= range.end;
+        let now: Vec<VmArea> = areas.iter().filter(|a| inside(a)).cloned().collect();
+        let crossed = areas.iter().any(|a| !inside(a) && overlap(&a.range(), &range).is_some());
+        if !crossed && spare::keep(part, &now) {
+            areas.retain(|a| !inside(a));
+            *claims = claims.iter().flat_map(|c| uncovered(c, core::slice::from_ref(&range))).collect();
         }
     }
 }
@@ -533,10 +556,15 @@ fn differing(from: &[VmArea], to: &[VmArea], contested: &[Range<usize>]) -> Vec<
     from.iter().filter(|a| !is_shared_memory(a)).flat_map(unlike).collect()
 }
 
-/// Takes the contents of mappings away.
-fn release_all(areas: &[VmArea]) {
-    for area in areas {
-        super::space::release(area);
+/// Takes the contents of mappings away: those that lie side by side together, for each call to the host has its price.
+pub(super) fn release_all(areas: &[VmArea]) {
+    for group in areas.chunk_by(|a, b| a.end == b.start) {
+        let span = group[0].start..group[group.len() - 1].end;
+        if group.len() > 1 && group.iter().any(|a| matches!(a.backing, Backing::File(_))) {
+            super::space::release_span(span, group);
+        } else {
+            group.iter().for_each(super::space::release);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::areas::Areas;
 use super::parked::{Parked, Saved};
 use super::residency;
 use super::vm_area::{Backing, FileBacking, VmArea, VmFlags};
+use super::spare::{self, Part};
 use super::texts;
 use super::window::{STUB_DISTANCE, Zone, window};
 use crate::abi::PAGE_SIZE;
@@ -28,6 +29,10 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 const CHUNK: usize = 64 * 1024;
 /// What a touch populates where memory is being touched in order.
 const LARGE_CHUNK: usize = 512 * 1024;
+/// What a growing program break populates at once.
+const EAGER_BREAK: usize = 32 * 1024;
+/// Up to this size a new mapping is populated at once: it is made to be used.
+const EAGER_MAP: usize = 32 * 1024;
 /// Address range set aside for the program break.
 const BREAK_RANGE: usize = 1 << 30;
 /// Most mappings of one process (`vm.max_map_count`).
@@ -143,6 +148,8 @@ pub(super) struct Inner {
     /// Ranges where the window does not show this space's file mappings although no relative has them now.
     absent: Vec<Range<usize>>,
     program_break: Break,
+    /// What can be kept for another program when this one ends.
+    parts: Vec<Part>,
     layout: ProgramLayout,
     auxv: Vec<u64>,
 }
@@ -379,7 +386,13 @@ impl Mm {
             }
         }
         area.flags.set(VmFlags::WRITTEN, area.prot.contains(Prot::WRITE));
+        let eager = len <= EAGER_MAP && area.prot.contains(Prot::WRITE) && matches!(area.backing, Backing::Anonymous);
         inner.areas.insert(area);
+        drop(inner);
+        if eager {
+            // Without memory it is a mapping all the same; the touch will tell.
+            let _ = self.populate(range.clone());
+        }
         Ok(range.start)
     }
 
@@ -481,8 +494,10 @@ impl Mm {
             return w.untrack(range, prot).map_err(|_| FaultError::OutOfMemory);
         }
         let page = addr & !(PAGE_SIZE - 1);
+        drop(inner);
         w.populate(range, prot)
             .or_else(|_| w.populate(page..page + PAGE_SIZE, prot))
+            .or_else(|e| if super::reclaim() { w.populate(page..page + PAGE_SIZE, prot) } else { Err(e) })
             .map_err(|_| FaultError::OutOfMemory)
     }
 
@@ -568,9 +583,42 @@ impl Mm {
         self.inner.lock().areas.gaps(range).is_empty()
     }
 
+    /// Takes a spare part with its mappings into this space, which has nothing at its addresses; returns where it lies.
+    pub fn adopt(&self, key: &spare::Key) -> Option<Range<usize>> {
+        let part = spare::take(key)?;
+        let range = part.range.clone();
+        let mut inner = self.inner.lock();
+        for area in &part.areas {
+            inner.areas.by_start.insert(area.start, area.clone());
+        }
+        inner.parts.push(part);
+        Some(range)
+    }
+
+    /// Notes that the mappings in the range, as they are now, can be kept for another program when this one ends.
+    pub fn note_part(&self, key: spare::Key, range: Range<usize>) {
+        let areas = self.areas_in(&range);
+        self.inner.lock().parts.push(Part { key, range, areas });
+    }
+
+    /// What can be kept for another program; nothing if the window does not show all of it.
+    pub(super) fn take_parts(&self) -> Vec<Part> {
+        let mut inner = self.inner.lock();
+        let whole = inner.absent.is_empty() && !inner.unpatched && self.is_resident();
+        let parts = core::mem::take(&mut inner.parts);
+        if whole { parts } else { Vec::new() }
+    }
+
     /// Sets aside the address range of the program break.
     pub fn set_up_break(&self) -> Result<()> {
-        let range = window().take(BREAK_RANGE, PAGE_SIZE, Zone::Data)?;
+        let range = match self.adopt(&spare::Key::Break) {
+            Some(range) => range,
+            None => {
+                let range = window().take(BREAK_RANGE, PAGE_SIZE, Zone::Data)?;
+                self.note_part(spare::Key::Break, range.clone());
+                range
+            }
+        };
         let mut inner = self.inner.lock();
         inner.program_break = Break { start: range.start, now: range.start, limit: range.end };
         Ok(())
@@ -599,6 +647,13 @@ impl Mm {
             });
         }
         inner.program_break.now = to;
+        if new_end > old_end {
+            // The first pages are as good as touched.
+            let first = old_end..new_end.min(old_end + EAGER_BREAK);
+            drop(inner);
+            let _ = self.populate(first);
+            return to;
+        }
         if new_end < old_end {
             let parts = inner.areas.carve(&(new_end..old_end));
             drop(inner);
@@ -736,6 +791,19 @@ impl Drop for Mm {
         if *self.users.get_mut() > 0 {
             residency::leave(self);
         }
+    }
+}
+
+/// As [`release`], for all mappings of a span without gaps, some of which are of files.
+pub(super) fn release_span(span: Range<usize>, areas: &[VmArea]) {
+    let w = window();
+    let stubs = areas.iter().filter(|a| matches!(&a.backing, Backing::File(f) if f.patched));
+    let done = stubs
+        .into_iter()
+        .try_for_each(|a| w.unmap_file(a.start + STUB_DISTANCE..a.end + STUB_DISTANCE))
+        .and_then(|()| w.clear(span.clone()));
+    if let Err(e) = done {
+        crate::klog!(Error, "guest memory {:#x}-{:#x} cannot be released: {e}", span.start, span.end);
     }
 }
 

@@ -55,9 +55,9 @@ pub fn enabled() -> bool {
     ENABLED.load(Ordering::Relaxed)
 }
 
-/// A version of a file.
+/// A version of a file: another one has been written to since.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Version {
+pub struct Version {
     inode: InodeId,
     size: u64,
     mtime: Timestamp,
@@ -65,12 +65,14 @@ struct Version {
 }
 
 impl Version {
-    fn of(path: &Path) -> Option<Self> {
+    /// The version that a regular file has now.
+    pub fn of(path: &Path) -> Option<Self> {
         let m = path.inode().metadata().ok().filter(|m| m.kind == FileKind::Regular)?;
         Some(Version { inode: m.id, size: m.size, mtime: m.mtime, ctime: m.ctime })
     }
 
-    fn is_settled(&self) -> bool {
+    /// Whether the file has been left alone for long enough that another change will show as another version.
+    pub fn is_settled(&self) -> bool {
         let now = time::realtime();
         [self.mtime, self.ctime].iter().all(|t| {
             let changed = Duration::from_secs(u64::try_from(t.seconds).unwrap_or(0));

@@ -408,6 +408,22 @@ impl Window {
         self.host.sync(range.start, range.len())
     }
 
+    /// Takes everything in a range away: host files and memory.
+    pub fn clear(&self, range: Range<usize>) -> Result<()> {
+        let mut s = self.state.lock();
+        self.host.restore(range.start, range.len())?;
+        let pages = self.pages(&range);
+        let runs: alloc::vec::Vec<Range<usize>> = s.populated.runs(pages.clone(), true).collect();
+        for run in runs {
+            let at = self.addresses(&run);
+            self.host.discard(at.start, at.len())?;
+        }
+        s.tracked.set(pages.clone(), false);
+        let freed = s.populated.set(pages, false);
+        s.charged -= freed;
+        Ok(())
+    }
+
     /// Unmaps a host file from a range.
     pub fn unmap_file(&self, range: Range<usize>) -> Result<()> {
         let mut s = self.state.lock();

@@ -51,6 +51,8 @@ pub enum Rank {
     Mm,
     /// Page-cache page lists.
     PageCache,
+    /// Parts of address spaces that are kept for the next program.
+    Spares,
     /// The texts whose system call sites are known, and each of them.
     Texts,
     /// The guest window: address ranges and page states.
