@@ -132,7 +132,12 @@ fn guest_fault(_frame: &mut TrapFrame, trap: &Trap) {
         };
         match t.mm().fault(addr, access) {
             Ok(()) => return,
-            Err(FaultError::OutOfMemory) => return signal::out_of_memory(t),
+            Err(FaultError::OutOfMemory) => {
+                if signal::out_of_memory(t) {
+                    sched::yield_now();
+                }
+                return;
+            }
             Err(FaultError::BeyondEnd) => {}
             Err(end) => return signal::force_segv(t, end == FaultError::Denied, trap),
         }

@@ -32,7 +32,7 @@ const LARGE_CHUNK: usize = 512 * 1024;
 /// What a growing program break populates at once.
 const EAGER_BREAK: usize = 32 * 1024;
 /// Up to this size a new mapping is populated at once: it is made to be used.
-const EAGER_MAP: usize = 32 * 1024;
+const EAGER_MAP: usize = 64 * 1024;
 /// Address range set aside for the program break.
 const BREAK_RANGE: usize = 1 << 30;
 /// Most mappings of one process (`vm.max_map_count`).
@@ -366,7 +366,9 @@ impl Mm {
         if promise && matches!(backing, Backing::Anonymous) && len > window().usage().1 {
             return Err(Errno::ENOMEM.because("larger than the guest's memory (mem=)"));
         }
-        let range = place(&mut inner, self.has_relatives(), len, request.placement, request.zone, &granted)?;
+        let is_file = matches!(backing, Backing::File(_));
+        let range =
+            place(&mut inner, self.has_relatives(), len, request.placement, request.zone, &granted, is_file)?;
         let area = VmArea {
             start: range.start,
             end: range.end,
@@ -700,7 +702,7 @@ impl Mm {
             return Err(Errno::ENOMEM.because("no room to grow in place, and MREMAP_MAYMOVE is not set"));
         };
         let zone = if matches!(area.backing, Backing::Anonymous) { Zone::Data } else { Zone::Image };
-        let new = place(&mut inner, self.has_relatives(), new_len, placement, zone, &granted)?;
+        let new = place(&mut inner, self.has_relatives(), new_len, placement, zone, &granted, false)?;
         let mut moved = VmArea { start: new.start, end: new.end, ..area.part(&(old.start..area.end)) };
         if let Backing::File(f) = &mut moved.backing {
             (f.text, f.patched) = (None, false);
@@ -867,6 +869,7 @@ fn place(
     placement: Placement,
     zone: Zone,
     granted: &[Range<usize>],
+    replaced_by_file: bool,
 ) -> Result<Range<usize>> {
     let w = window();
     match placement {
@@ -906,7 +909,9 @@ fn place(
                 // Shared memory that a relative maps here too keeps its contents: they are the relative's as well.
                 let kept =
                     related && part.flags.contains(VmFlags::SHARED) && matches!(part.backing, Backing::Anonymous);
-                if !kept {
+                // The host replaces one file by another in one step; stubs have their own place.
+                let replaced = replaced_by_file && matches!(&part.backing, Backing::File(f) if !f.patched);
+                if !kept && !replaced {
                     release(&part);
                 }
             }

@@ -12,7 +12,7 @@ use super::thread::{Completion, Thread, ThreadParts};
 use crate::abi::general as c;
 use crate::arch;
 use crate::error::{Errno, Result};
-use crate::mm::{Mm, UserPtr, residency};
+use crate::mm::{Mm, UserPtr, residency, window};
 use crate::sched;
 use crate::signal::{ProcessSignals, Signal};
 use crate::task::Resource;
@@ -109,6 +109,16 @@ impl CloneRequest {
     }
 }
 
+/// Guest memory for which one thread is allowed: as Linux, which wants a kernel stack (16 KB) to take no more than an
+/// eighth of it.
+const MEMORY_PER_THREAD: usize = 8 * 16 * 1024;
+
+/// Most threads of the machine (proc_sys_kernel(5), threads-max): kernel memory for more would not be charged to anybody.
+pub fn threads_max() -> usize {
+    let memory = window::get().map_or(0, |w| w.usage().1);
+    (memory / MEMORY_PER_THREAD).max(20)
+}
+
 /// Makes a thread or process; returns its number, after CLONE_VFORK's wait.
 pub fn do_clone(t: &Thread, request: &CloneRequest) -> Result<usize> {
     request.check()?;
@@ -117,8 +127,12 @@ pub fn do_clone(t: &Thread, request: &CloneRequest) -> Result<usize> {
         return Err(Errno::EINVAL.because("init cannot have siblings"));
     }
     let limit = t.process().rlimits().get(Resource::Processes).rlim_cur;
-    if table::counts().0 as u64 >= limit && t.credentials().ruid.0 != 0 {
+    let threads = table::counts().0;
+    if threads as u64 >= limit && t.credentials().ruid.0 != 0 {
         return Err(Errno::EAGAIN.because("RLIMIT_NPROC"));
+    }
+    if threads >= threads_max() {
+        return Err(Errno::EAGAIN.because("kernel.threads-max, which follows from mem="));
     }
     let mm = if flags.contains(CloneFlags::VM) { t.mm() } else { copy_memory(t)? };
     let forked = !flags.contains(CloneFlags::VM);

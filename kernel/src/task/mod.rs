@@ -19,7 +19,7 @@ pub mod timers;
 mod wait;
 
 pub use attributes::{Attributes, DEFAULT_TIMER_SLACK, policy};
-pub use clone::{CloneFlags, CloneRequest, do_clone, new_init_process};
+pub use clone::{CloneFlags, CloneRequest, do_clone, new_init_process, threads_max};
 pub use credentials::{ALL_CAPABILITIES, Capability, Credentials, SECBIT_KEEP_CAPS, SECBIT_NO_SETUID_FIXUP};
 pub use exec::{exec_done, kill_other_threads};
 pub use exit::end_if_asked;

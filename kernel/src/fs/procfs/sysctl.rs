@@ -8,7 +8,7 @@ use crate::fs::pseudo::{FixedDir, Identity, PseudoDir, PseudoFile};
 use crate::fs::{pipe, procfs};
 use crate::host;
 use crate::sync::Once;
-use crate::task::PID_MAX;
+use crate::task::{PID_MAX, threads_max};
 use crate::utsname;
 use alloc::format;
 use alloc::string::String;
@@ -74,7 +74,7 @@ const KERNEL: Entries = &[
     ("osrelease", || format!("{}\n", utsname::RELEASE)),
     ("version", || format!("{}\n", utsname::VERSION)),
     ("pid_max", || format!("{PID_MAX}\n")),
-    ("threads-max", || format!("{PID_MAX}\n")),
+    ("threads-max", || format!("{}\n", threads_max())),
     ("ngroups_max", || "65536\n".into()),
     ("cap_last_cap", || format!("{}\n", crate::task::ALL_CAPABILITIES.count_ones() - 1)),
     ("overflowuid", || "65534\n".into()),
