@@ -5,9 +5,11 @@
 //! asserts a throughput.
 
 mod boot;
+mod distribution;
 mod iperf3;
 mod lab;
 mod netperf;
+mod noise;
 mod programs;
 mod shell;
 mod terminal;

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PROMPT: &str = "root@guest:";
 
 /// A program on a pseudoterminal of its own.
-struct Terminal {
+pub struct Terminal {
     child: Child,
     master: File,
     slave: File,
@@ -30,7 +30,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(words: &[&str]) -> Self {
+    pub fn start(words: &[&str]) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).and_then(|()| unlockpt(&master)).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
@@ -56,12 +56,12 @@ impl Terminal {
         Self { child, master, slave: open(), screen, seen: 0 }
     }
 
-    fn send(&mut self, text: &str) {
+    pub fn send(&mut self, text: &str) {
         self.master.write_all(text.as_bytes()).unwrap();
     }
 
     /// Waits until `text` appears after what was expected before, and returns how long that took.
-    fn expect(&mut self, text: &str) -> Duration {
+    pub fn expect(&mut self, text: &str) -> Duration {
         let started = Instant::now();
         loop {
             let screen = self.screen.lock().unwrap().clone();
@@ -83,7 +83,7 @@ impl Terminal {
     }
 
     /// Waits for the program's end and returns its exit status.
-    fn end(mut self) -> Option<i32> {
+    pub fn end(mut self) -> Option<i32> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

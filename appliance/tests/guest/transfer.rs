@@ -16,7 +16,7 @@ const STALL: Duration = Duration::from_secs(20);
 const LIMIT: u64 = 90;
 const PORT: u16 = 5000;
 
-fn hex(hash: Sha256) -> String {
+pub fn hex(hash: Sha256) -> String {
     hash.finalize().iter().fold(String::new(), |mut hex, byte| {
         _ = write!(hex, "{byte:02x}");
         hex
@@ -24,10 +24,10 @@ fn hex(hash: Sha256) -> String {
 }
 
 /// Numbers without a period in any size that matters (xorshift64, Marsaglia 2003).
-struct Noise(u64);
+pub struct Noise(pub u64);
 
 impl Noise {
-    fn fill(&mut self, buffer: &mut [u8]) {
+    pub fn fill(&mut self, buffer: &mut [u8]) {
         for word in buffer.chunks_exact_mut(8) {
             self.0 ^= self.0 << 13;
             self.0 ^= self.0 >> 7;

@@ -1,5 +1,7 @@
 //! The registers of a guest context, as the entry code leaves them at the top of the thread's kernel stack.
 
+use crate::abi::SigContext;
+
 /// Guest registers at kernel entry. The assembly in `entry` knows this layout by the offsets below; the tail, from
 /// `rip` on, is what `iretq` pops.
 #[repr(C, align(16))]
@@ -89,6 +91,58 @@ impl TrapFrame {
             rflags: FLAG_IF | 2,
             rsp: sp,
             ss: USER_SS,
+        }
+    }
+
+    /// Takes the general registers and the place of execution from a signal frame; not the flags.
+    pub fn load_registers(&mut self, cx: &SigContext) {
+        self.r8 = cx.r8;
+        self.r9 = cx.r9;
+        self.r10 = cx.r10;
+        self.r11 = cx.r11;
+        self.r12 = cx.r12;
+        self.r13 = cx.r13;
+        self.r14 = cx.r14;
+        self.r15 = cx.r15;
+        self.rdi = cx.rdi;
+        self.rsi = cx.rsi;
+        self.rbp = cx.rbp;
+        self.rbx = cx.rbx;
+        self.rdx = cx.rdx;
+        self.rax = cx.rax;
+        self.rcx = cx.rcx;
+        self.rsp = cx.rsp;
+        self.rip = cx.rip;
+        self.cs = USER_CS;
+        self.ss = USER_SS;
+        self.orig_rax = u64::MAX;
+        self.full = 1;
+    }
+
+    /// The registers as a signal frame has them.
+    pub fn to_context(&self) -> SigContext {
+        SigContext {
+            r8: self.r8,
+            r9: self.r9,
+            r10: self.r10,
+            r11: self.r11,
+            r12: self.r12,
+            r13: self.r13,
+            r14: self.r14,
+            r15: self.r15,
+            rdi: self.rdi,
+            rsi: self.rsi,
+            rbp: self.rbp,
+            rbx: self.rbx,
+            rdx: self.rdx,
+            rax: self.rax,
+            rcx: self.rcx,
+            rsp: self.rsp,
+            rip: self.rip,
+            eflags: self.rflags,
+            cs: USER_CS as u16,
+            ss: USER_SS as u16,
+            ..SigContext::default()
         }
     }
 

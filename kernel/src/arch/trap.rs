@@ -6,11 +6,12 @@
 //! as they were. So there is one way into the kernel, whatever brought us there.
 
 use super::entry;
-use super::frame::{FLAG_AC, FLAG_DF, FLAG_TF, FRAME_SIZE, TrapFrame, USER_CS, USER_SS};
+use super::frame::{FLAG_AC, FLAG_DF, FLAG_TF, FRAME_SIZE, TrapFrame};
 use super::hooks::hooks;
 use super::stub;
 use super::uaccess;
 use super::vcpu::{Vcpu, pending};
+use crate::abi::SigContext;
 use crate::host::signal::{self, HostContext, HostSigInfo, PREEMPT_SIGNAL};
 use crate::host::text;
 
@@ -76,34 +77,17 @@ fn in_exit_window(rip: u64) -> bool {
 
 /// The guest's registers. Inside a stub the call has not begun: the guest is put back to its site, whose jump is the
 /// first thing it will do again.
-fn frame_of(cx: &HostContext) -> TrapFrame {
-    let rip = stub::site_of(cx.rip).unwrap_or(cx.rip);
-    TrapFrame {
-        r15: cx.r15,
-        r14: cx.r14,
-        r13: cx.r13,
-        r12: cx.r12,
-        rbp: cx.rbp,
-        rbx: cx.rbx,
-        r11: cx.r11,
-        r10: cx.r10,
-        r9: cx.r9,
-        r8: cx.r8,
-        rax: cx.rax,
-        rcx: cx.rcx,
-        rdx: cx.rdx,
-        rsi: cx.rsi,
-        rdi: cx.rdi,
-        full: 1,
-        cs: USER_CS,
-        rflags: cx.eflags,
-        ss: USER_SS,
-        ..TrapFrame::start(rip, cx.rsp)
+fn frame_of(cx: &SigContext) -> TrapFrame {
+    let mut frame = TrapFrame { rflags: cx.eflags, ..TrapFrame::start(cx.rip, cx.rsp) };
+    frame.load_registers(cx);
+    if let Some(site) = stub::site_of(cx.rip) {
+        frame.rip = site;
     }
+    frame
 }
 
 /// Arranges that the kernel's trap entry runs next, on the thread's kernel stack, with `frame` as the guest's registers.
-fn enter_kernel(vcpu: &Vcpu, cx: &mut HostContext, frame: TrapFrame, trap: Trap) {
+fn enter_kernel(vcpu: &Vcpu, cx: &mut SigContext, frame: TrapFrame, trap: Trap) {
     let at = vcpu.frame_top.get() - FRAME_SIZE as u64;
     // SAFETY: guest code runs, so the thread's kernel stack is empty and its top is the frame's place. The vector part
     // is written by the entry code.
@@ -114,7 +98,8 @@ fn enter_kernel(vcpu: &Vcpu, cx: &mut HostContext, frame: TrapFrame, trap: Trap)
     cx.eflags &= !(FLAG_TF | FLAG_DF | FLAG_AC);
 }
 
-extern "C" fn handler(signo: i32, info: &HostSigInfo, cx: &mut HostContext) {
+extern "C" fn handler(signo: i32, info: &HostSigInfo, context: &mut HostContext) {
+    let cx = &mut context.registers;
     let vcpu = vcpu_of_this_stack();
     let in_kernel = text::contains(cx.rip);
     match signo {
@@ -125,8 +110,7 @@ extern "C" fn handler(signo: i32, info: &HostSigInfo, cx: &mut HostContext) {
             interruption(vcpu, cx, in_kernel);
         }
         _ => {
-            let trap =
-                Trap { signal: signo, code: info.code, addr: info.addr(), number: cx.trap_number, error: cx.error };
+            let trap = Trap { signal: signo, code: info.code, addr: info.addr(), number: cx.trapno, error: cx.err };
             if in_kernel {
                 kernel_fault(vcpu, cx, trap);
             } else {
@@ -139,7 +123,7 @@ extern "C" fn handler(signo: i32, info: &HostSigInfo, cx: &mut HostContext) {
 }
 
 /// Makes the vCPU look at its pending work soon.
-fn interruption(vcpu: &Vcpu, cx: &mut HostContext, in_kernel: bool) {
+fn interruption(vcpu: &Vcpu, cx: &mut SigContext, in_kernel: bool) {
     vcpu.raise(pending::EVENTS);
     if !in_kernel {
         vcpu.take_over_gs();
@@ -152,7 +136,7 @@ fn interruption(vcpu: &Vcpu, cx: &mut HostContext, in_kernel: bool) {
     }
 }
 
-fn system_call(vcpu: &Vcpu, info: &HostSigInfo, cx: &mut HostContext, in_kernel: bool) {
+fn system_call(vcpu: &Vcpu, info: &HostSigInfo, cx: &mut SigContext, in_kernel: bool) {
     if in_kernel {
         // A stray kill(2) from outside: the kernel's own system calls are never trapped.
         return;
@@ -171,7 +155,7 @@ fn system_call(vcpu: &Vcpu, info: &HostSigInfo, cx: &mut HostContext, in_kernel:
     cx.eflags &= !(FLAG_TF | FLAG_DF | FLAG_AC);
 }
 
-fn kernel_fault(vcpu: &Vcpu, cx: &mut HostContext, trap: Trap) {
+fn kernel_fault(vcpu: &Vcpu, cx: &mut SigContext, trap: Trap) {
     if let Some(fixup) = uaccess::fixup_for(cx.rip) {
         cx.rip = fixup;
         return;

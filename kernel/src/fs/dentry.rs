@@ -213,6 +213,7 @@ impl Dentry {
         self.children.lock().generation += 1;
         self.forget(child);
         child.place.lock().unlinked = true;
+        forget_recent(child);
     }
 
     /// Records that `child` moved from `self` to the name `new_name` in `new_parent`.
@@ -250,6 +251,16 @@ fn remember(dentry: Arc<Dentry>) {
         }
     }
     // Inodes may go with them: not under the lock.
+    drop(dropped);
+}
+
+/// Takes a dentry off the list of recent ones: what nobody can find any more must not keep its inode's space.
+fn forget_recent(dentry: &Arc<Dentry>) {
+    let dropped = {
+        let mut recent = RECENTLY_USED.lock();
+        let at = recent.iter().position(|d| Arc::ptr_eq(d, dentry));
+        at.and_then(|i| recent.swap_remove_back(i))
+    };
     drop(dropped);
 }
 

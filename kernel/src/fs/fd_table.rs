@@ -114,6 +114,14 @@ impl FdTable {
         Ok(Fd(i as i32))
     }
 
+    /// EMFILE if [`FdTable::add`] would find no number now: for calls that must not begin what they cannot finish.
+    pub fn check_room(&self, limit: u64) -> Result<()> {
+        match self.inner.lock().find_free(0) as u64 >= limit.min(NR_OPEN) {
+            true => Err(Errno::EMFILE.into()),
+            false => Ok(()),
+        }
+    }
+
     /// Gives `file` the lowest free number.
     pub fn add(&self, file: Arc<OpenFile>, cloexec: bool, limit: u64) -> Result<Fd> {
         self.add_from(file, cloexec, 0, limit)

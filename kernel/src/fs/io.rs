@@ -115,10 +115,22 @@ pub fn write(t: &Thread, file: &OpenFile, mut src: IovSource<'_>, offset: Option
 fn write_stream(t: &Thread, file: &OpenFile, src: &mut IovSource<'_>) -> Result<usize> {
     let mut done = 0;
     loop {
-        let step = repeat(t, file, PollEvents::WRITABLE, Direction::Write, || file.ops().write(file, src, None));
+        let step = repeat(t, file, PollEvents::WRITABLE, Direction::Write, || {
+            // A socket's error that comes after some bytes is left for the next call, which has nothing else to tell.
+            if done > 0 && file.ops().pipe().is_none() && file.poll(&mut PollWatch::look()).contains(PollEvents::ERR) {
+                return Ok(0);
+            }
+            file.ops().write(file, src, None)
+        });
         match step {
             Ok(n) => done += n,
-            Err(_) if done > 0 => return Ok(done),
+            Err(e) if done > 0 => {
+                // A pipe's writer hears that the last reader has gone even if some bytes went before (pipe(7)).
+                if e.errno() == Errno::EPIPE && file.ops().pipe().is_some() {
+                    crate::signal::raise_sigpipe(t);
+                }
+                return Ok(done);
+            }
             Err(e) => return Err(e),
         }
         if src.is_empty() || file.nonblocking() || matches!(step, Ok(0)) {

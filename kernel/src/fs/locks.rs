@@ -51,8 +51,10 @@ struct FileLocks {
 }
 
 impl FileLocks {
-    fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.whole.is_empty()
+    /// Whether nothing is lost with this: no lock, and nobody who waits for one. A waiter holds the queue from its first
+    /// look on and is woken through no other, so the file's entry must last as long as there is one.
+    fn is_idle(&self) -> bool {
+        self.records.is_empty() && self.whole.is_empty() && Arc::strong_count(&self.released) == 1
     }
 
     /// Removes the owner's locks from a range, splitting what sticks out.
@@ -121,14 +123,21 @@ fn with_file<R>(id: InodeId, change: impl FnOnce(&mut FileLocks) -> R) -> R {
     let mut locks = LOCKS.lock();
     let file = locks.files.entry(id).or_default();
     let result = change(file);
-    let queue = file.released.clone();
-    if file.is_empty() {
+    let waiters = (!file.is_idle()).then(|| file.released.clone());
+    forget_if_idle(&mut locks, id);
+    drop(locks);
+    if let Some(queue) = waiters {
+        queue.wake(crate::fs::poll::PollEvents::all());
+    }
+    result
+}
+
+/// Drops a file's entry that holds nothing, and counts anew.
+fn forget_if_idle(locks: &mut Locks, id: InodeId) {
+    if locks.files.get(&id).is_some_and(FileLocks::is_idle) {
         locks.files.remove(&id);
     }
     LOCKED_FILES.store(locks.files.len(), Ordering::Relaxed);
-    drop(locks);
-    queue.wake(crate::fs::poll::PollEvents::all());
-    result
 }
 
 fn owner(file: &OpenFile, table: &Arc<FdTable>, ofd: bool) -> Owner {
@@ -294,7 +303,11 @@ fn acquire(
         Err(Err(e)) => Some(Err(e)),
         Err(Ok(_)) => None,
     });
-    LOCKS.lock().waiting.retain(|(w, _)| *w != owner);
+    drop(queue);
+    let mut locks = LOCKS.lock();
+    locks.waiting.retain(|(w, _)| *w != owner);
+    forget_if_idle(&mut locks, id);
+    drop(locks);
     end?
 }
 

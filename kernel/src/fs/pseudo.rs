@@ -17,6 +17,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::any::Any;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Writes a file's text.
@@ -66,14 +67,16 @@ pub struct Listed {
     pub ino: u64,
     /// What it is.
     pub kind: FileKind,
+    /// Where it stands in the directory: a reader goes on behind it, whatever has come or gone meanwhile.
+    pub position: u64,
 }
 
 /// A directory whose entries are computed.
-pub trait DirProvider: Send + Sync + 'static {
+pub trait DirProvider: Any + Send + Sync {
     /// What has this name. ENOENT if nothing has.
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>>;
 
-    /// All names, in a stable order.
+    /// All names, by rising positions.
     fn list(&self) -> Result<Vec<Listed>>;
 
     /// Whether a name that was found stays valid for ever.
@@ -92,6 +95,12 @@ impl PseudoDir {
     /// A directory.
     pub fn new(identity: Identity, provider: impl DirProvider) -> Arc<Self> {
         Arc::new(PseudoDir { identity, provider: Box::new(provider) })
+    }
+
+    /// Who computes the entries, if it is a `T`.
+    pub fn provider<T: DirProvider>(&self) -> Option<&T> {
+        let any: &dyn Any = &*self.provider;
+        any.downcast_ref()
     }
 }
 
@@ -134,9 +143,10 @@ impl FileOps for PseudoDir {
         if !list_dots(file, cookie, sink) {
             return Ok(());
         }
-        let skip = cookie.saturating_sub(2);
-        for (i, e) in (3..).zip(self.provider.list()?).skip(usize::try_from(skip).unwrap_or(usize::MAX)) {
-            if !sink(&DirEntry { name: &e.name, ino: e.ino, kind: Some(e.kind), next: i }) {
+        // The dots have the first two places.
+        let first = cookie.saturating_sub(2);
+        for e in self.provider.list()?.iter().filter(|e| e.position >= first) {
+            if !sink(&DirEntry { name: &e.name, ino: e.ino, kind: Some(e.kind), next: e.position + 3 }) {
                 break;
             }
         }
@@ -164,12 +174,13 @@ impl DirProvider for FixedDir {
     }
 
     fn list(&self) -> Result<Vec<Listed>> {
-        let listed = |(name, inode): (&&[u8], &Arc<dyn Inode>)| Listed {
+        let listed = |(position, (name, inode)): (u64, (&&[u8], &Arc<dyn Inode>))| Listed {
             name: name.to_vec(),
             ino: inode.id().ino,
             kind: inode.kind(),
+            position,
         };
-        Ok(self.entries.iter().map(listed).collect())
+        Ok((0..).zip(&self.entries).map(listed).collect())
     }
 
     fn is_fixed(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use super::memory::Mapping;
 use super::raw::syscall;
+use crate::abi::SigContext;
 use core::arch::asm;
 use linux_raw_sys::general::{
     __NR_rt_sigaction, __NR_rt_sigprocmask, __NR_sigaltstack, SA_ONSTACK, SA_RESTORER, SA_SIGINFO, SIG_SETMASK,
@@ -38,37 +39,14 @@ impl HostSigInfo {
     }
 }
 
-/// `ucontext_t` as the kernel lays it out (x86-64 `struct ucontext` with its `sigcontext`).
+/// `ucontext_t` as the kernel lays it out (x86-64 `struct ucontext`), up to the registers.
 #[repr(C)]
-#[allow(missing_docs)]
 pub struct HostContext {
     flags: u64,
     link: u64,
     stack: [u64; 3],
-    pub r8: u64,
-    pub r9: u64,
-    pub r10: u64,
-    pub r11: u64,
-    pub r12: u64,
-    pub r13: u64,
-    pub r14: u64,
-    pub r15: u64,
-    pub rdi: u64,
-    pub rsi: u64,
-    pub rbp: u64,
-    pub rbx: u64,
-    pub rdx: u64,
-    pub rax: u64,
-    pub rcx: u64,
-    pub rsp: u64,
-    pub rip: u64,
-    pub eflags: u64,
-    segments: u64,
-    pub error: u64,
-    pub trap_number: u64,
-    pub old_mask: u64,
-    pub cr2: u64,
-    fpstate: u64,
+    /// The interrupted code's registers; what a handler writes here is loaded when it returns.
+    pub registers: SigContext,
 }
 
 /// A handler: runs on the vCPU's signal stack with unknown FS and GS.

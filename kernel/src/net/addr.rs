@@ -2,10 +2,23 @@
 //!
 //! The stack routes IPv4. An `AF_INET6` socket reaches it through v4-mapped addresses (RFC 4291, section 2.5.5.2;
 //! `ipv6(7)`): `::ffff:a.b.c.d` is `a.b.c.d`, and a wildcard bind to `::` takes IPv4 too unless `IPV6_V6ONLY` is set.
+//!
+//! Of IPv6 itself there is the loopback address, which many programs try first. Inside the stack `::1` goes by
+//! [`LOOPBACK6`], an address of the block that no IPv4 host can have (RFC 1122, section 3.2.1.3): it is lo's like
+//! 127.0.0.1, but only `AF_INET6` sockets can name it, hear it or speak from it, and it is on no wire.
 
 use super::error::NetError;
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+/// What `::1` is called inside the stack.
+pub const LOOPBACK6: Ipv4Addr = Ipv4Addr::new(0, 0, 0, 1);
+
+/// Whether an address is of this host only, and must not be seen outside (RFC 1122, section 3.2.1.3; RFC 4291, section
+/// 2.5.3).
+pub fn stays_inside(addr: Ipv4Addr) -> bool {
+    addr.is_loopback() || addr == LOOPBACK6
+}
 
 /// The address family that a socket was made with.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -20,19 +33,32 @@ impl Family {
     /// What the stack works with for the address a program gave to `bind`, `connect` or `sendto`.
     ///
     /// # Errors
-    /// `FamilyNotSupported` for an IPv6 address on an `AF_INET` socket; `AddrNotAvailable` for an IPv6 address that
-    /// is neither v4-mapped nor unspecified, as there is no IPv6 to reach it.
+    /// `FamilyNotSupported` for an IPv6 address on an `AF_INET` socket; `AddrNotAvailable` for an IPv6 address that is
+    /// neither v4-mapped nor loopback nor unspecified, as there is no IPv6 to reach it.
     pub fn to_v4(self, addr: SocketAddr) -> Result<SocketAddrV4, NetError> {
         match (self, addr) {
+            // Of the stack's own making, this one is no IPv4 address of anybody's.
+            (_, SocketAddr::V4(v4)) if *v4.ip() == LOOPBACK6 => Err(NetError::AddrNotAvailable),
             (_, SocketAddr::V4(v4)) => Ok(v4),
             (Family::Inet, SocketAddr::V6(_)) => Err(NetError::FamilyNotSupported),
             (Family::Inet6, SocketAddr::V6(v6)) => {
                 if v6.ip().is_unspecified() {
                     return Ok(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, v6.port()));
                 }
-                let ip = v6.ip().to_ipv4_mapped().ok_or(NetError::AddrNotAvailable)?;
+                if *v6.ip() == Ipv6Addr::LOCALHOST {
+                    return Ok(SocketAddrV4::new(LOOPBACK6, v6.port()));
+                }
+                let ip = v6.ip().to_ipv4_mapped().filter(|ip| *ip != LOOPBACK6).ok_or(NetError::AddrNotAvailable)?;
                 Ok(SocketAddrV4::new(ip, v6.port()))
             }
+        }
+    }
+
+    /// Ourselves.
+    pub fn loopback(self) -> Ipv4Addr {
+        match self {
+            Family::Inet => Ipv4Addr::LOCALHOST,
+            Family::Inet6 => LOOPBACK6,
         }
     }
 
@@ -43,6 +69,7 @@ impl Family {
             Family::Inet6 => {
                 let ip = match *addr.ip() {
                     Ipv4Addr::UNSPECIFIED => Ipv6Addr::UNSPECIFIED,
+                    LOOPBACK6 => Ipv6Addr::LOCALHOST,
                     ip => ip.to_ipv6_mapped(),
                 };
                 SocketAddr::V6(SocketAddrV6::new(ip, addr.port(), 0, 0))
@@ -151,7 +178,12 @@ mod tests {
         assert_eq!(Family::Inet6.to_v4(mapped), Ok(plain));
         assert_eq!(Family::Inet6.show(plain), mapped);
         assert_eq!(Family::Inet.to_v4(mapped), Err(NetError::FamilyNotSupported));
-        assert_eq!(Family::Inet6.to_v4("[::1]:80".parse().unwrap()), Err(NetError::AddrNotAvailable));
+        assert_eq!(Family::Inet6.to_v4("[::2]:80".parse().unwrap()), Err(NetError::AddrNotAvailable));
+        let loopback = "[::1]:80".parse().unwrap();
+        assert_eq!(Family::Inet6.to_v4(loopback).map(|a| Family::Inet6.show(a)), Ok(loopback));
+        for disguise in ["0.0.0.1:80", "[::ffff:0.0.0.1]:80"] {
+            assert_eq!(Family::Inet6.to_v4(disguise.parse().unwrap()), Err(NetError::AddrNotAvailable));
+        }
         let any = Family::Inet6.to_v4("[::]:80".parse().unwrap()).unwrap();
         assert_eq!(any, "0.0.0.0:80".parse().unwrap());
         assert_eq!(Family::Inet6.show(any), "[::]:80".parse().unwrap());

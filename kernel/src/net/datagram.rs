@@ -44,6 +44,8 @@ pub(super) struct DatagramSocket {
     claimed: bool,
     /// Whether `bind` chose the address, or the route will.
     addr_bound: bool,
+    /// Whether `bind` chose the port, or we did.
+    port_bound: bool,
     pub(super) peer: Option<SocketAddrV4>,
     queue: VecDeque<Datagram>,
     queued: usize,
@@ -63,6 +65,20 @@ struct Datagram {
     tos: u8,
     arrived: Instant,
     buf: PacketBuf,
+}
+
+/// What a sender chooses for one packet, over its socket's options (ip(7), `IP_PKTINFO`, `IP_TTL`, `IP_TOS` as ancillary
+/// data).
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct PacketChoices {
+    /// From which of our addresses.
+    pub source: Option<Ipv4Addr>,
+    /// Out of which interface.
+    pub interface: Option<IfIndex>,
+    /// Time to live.
+    pub ttl: Option<u8>,
+    /// Type of service.
+    pub tos: Option<u8>,
 }
 
 /// What is known of a received datagram beside its bytes.
@@ -91,6 +107,7 @@ impl DatagramSocket {
             local: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
             claimed: false,
             addr_bound: false,
+            port_bound: false,
             peer: None,
             queue: VecDeque::new(),
             queued: 0,
@@ -151,6 +168,7 @@ impl NetStack {
         datagram.local = SocketAddrV4::new(ip, port);
         datagram.claimed = !raw;
         datagram.addr_bound = !ip.is_unspecified();
+        datagram.port_bound = addr.port() != 0;
         Ok(())
     }
 
@@ -161,6 +179,7 @@ impl NetStack {
             addr,
             reuse_addr: socket.options.reuse_addr,
             reuse_port: socket.options.reuse_port,
+            family: socket.family,
             v6_only: socket.options.v6_only,
             listening: false,
             ephemeral: false,
@@ -195,12 +214,15 @@ impl NetStack {
             if !datagram.addr_bound {
                 datagram.local.set_ip(Ipv4Addr::UNSPECIFIED);
             }
+            if !datagram.port_bound {
+                self.give_up_port(id)?;
+            }
             return Ok(());
         };
         if peer.ip().is_unspecified() {
-            peer.set_ip(Ipv4Addr::LOCALHOST);
+            peer.set_ip(self.sockets.get(id).ok_or(NetError::BadSocket)?.family.loopback());
         }
-        let path = self.datagram_path(id, *peer.ip())?;
+        let path = self.datagram_path(id, *peer.ip(), &PacketChoices::default())?;
         self.autobind(id)?;
         let datagram = self.datagram_mut(id)?;
         datagram.peer = Some(peer);
@@ -210,14 +232,33 @@ impl NetStack {
         Ok(())
     }
 
-    fn datagram_path(&self, id: SocketId, dst: Ipv4Addr) -> Result<Path, NetError> {
+    /// Frees the port, or the echo identifier, of a socket.
+    fn give_up_port(&mut self, id: SocketId) -> Result<(), NetError> {
+        let datagram = self.datagram_mut(id)?;
+        let (port, protocol) = (datagram.local.port(), datagram.protocol);
+        datagram.local.set_port(0);
+        datagram.claimed = false;
+        match protocol {
+            DatagramProtocol::Udp => self.udp_ports.unbind(port, id),
+            DatagramProtocol::Ping => self.ping_idents.unbind(port, id),
+            DatagramProtocol::Raw(_) => {}
+        }
+        Ok(())
+    }
+
+    fn datagram_path(&self, id: SocketId, dst: Ipv4Addr, choices: &PacketChoices) -> Result<Path, NetError> {
         let socket = self.sockets.get(id).ok_or(NetError::BadSocket)?;
         let via = match dst.is_multicast() {
             true => socket.options.multicast_interface.or(socket.options.bound_device),
             false => socket.options.bound_device,
         };
+        if choices.source.is_some_and(|s| !self.ip.is_own(s)) {
+            return Err(NetError::NetUnreachable);
+        }
         let local = *socket.datagram()?.local.ip();
-        let path = self.ip.path(dst, (!local.is_unspecified() && !local.is_multicast()).then_some(local), via)?;
+        // Who is bound to a group or a broadcast address speaks from one of its own.
+        let bound = Some(local).filter(|l| self.ip.is_own(*l));
+        let path = self.ip.path(dst, choices.source.or(bound), choices.interface.or(via))?;
         if path.is_group() && !dst.is_multicast() && !socket.options.broadcast {
             return Err(NetError::AccessDenied);
         }
@@ -238,6 +279,22 @@ impl NetStack {
         now: Instant,
         fill: &mut dyn FnMut(&mut [u8]) -> usize,
     ) -> Result<usize, NetError> {
+        self.send_chosen(id, dst, &PacketChoices::default(), len, now, fill)
+    }
+
+    /// As [`NetStack::send_to`], with choices of the sender's for this one packet.
+    ///
+    /// # Errors
+    /// Also `NetUnreachable` for a source address that is not ours.
+    pub fn send_chosen(
+        &mut self,
+        id: SocketId,
+        dst: Option<SocketAddr>,
+        choices: &PacketChoices,
+        len: usize,
+        now: Instant,
+        fill: &mut dyn FnMut(&mut [u8]) -> usize,
+    ) -> Result<usize, NetError> {
         self.check_error(id)?;
         let socket = self.sockets.get(id).ok_or(NetError::BadSocket)?;
         let datagram = socket.datagram()?;
@@ -245,30 +302,41 @@ impl NetStack {
             return Err(NetError::BrokenPipe);
         }
         let dst = match dst {
-            Some(addr) => socket.family.to_v4(addr)?,
+            Some(addr) => socket.peer_address(addr)?,
             None => datagram.peer.ok_or(NetError::DestinationRequired)?,
         };
-        let dst = if dst.ip().is_unspecified() { SocketAddrV4::new(Ipv4Addr::LOCALHOST, dst.port()) } else { dst };
+        let dst = match dst.ip().is_unspecified() {
+            true => SocketAddrV4::new(socket.family.loopback(), dst.port()),
+            false => dst,
+        };
         let protocol = datagram.protocol;
         let udp = protocol == DatagramProtocol::Udp;
         if udp && dst.port() == 0 {
             return Err(NetError::Invalid);
         }
-        let headers = HEADER_LEN + if udp { UDP_HEADER } else { 0 };
+        let whole = matches!(protocol, DatagramProtocol::Raw(_)) && socket.options.header_included;
+        let headers = if whole { 0 } else { HEADER_LEN } + if udp { UDP_HEADER } else { 0 };
         if len > 65535 - headers || (protocol == DatagramProtocol::Ping && len < icmp::ICMP_HEADER) {
             return Err(if len > 65535 - headers { NetError::MessageTooLong } else { NetError::Invalid });
         }
         if datagram.sending >= socket.options.send_buffer.unwrap_or(DEFAULT_BUFFER) {
             return Err(NetError::WouldBlock);
         }
-        let path = self.datagram_path(id, *dst.ip())?;
+        let path = self.datagram_path(id, *dst.ip(), choices)?;
+        if whole && len > path.mtu {
+            return Err(NetError::MessageTooLong);
+        }
         self.autobind(id)?;
         let mut buf = self.ip.pool.get(headers + len);
         if fill(&mut buf.bytes_mut()[headers..]) < len {
             self.ip.pool.put(buf);
             return Err(NetError::Fault);
         }
-        let meta = match self.write_headers(id, &path, dst, buf.bytes_mut()) {
+        let written = match whole {
+            true => self.complete_header(&path, *dst.ip(), buf.bytes_mut()).map(|()| FrameMeta::default()),
+            false => self.write_headers(id, &path, dst, choices, buf.bytes_mut()),
+        };
+        let meta = match written {
             Ok(meta) => meta,
             Err(error) => {
                 self.ip.pool.put(buf);
@@ -289,20 +357,21 @@ impl NetStack {
         id: SocketId,
         path: &Path,
         dst: SocketAddrV4,
+        choices: &PacketChoices,
         packet: &mut [u8],
     ) -> Result<FrameMeta, NetError> {
         let socket = self.sockets.get(id).ok_or(NetError::BadSocket)?;
         let (datagram, options) = (socket.datagram()?, &socket.options);
-        let local = datagram.local;
-        let source = if local.ip().is_unspecified() || local.ip().is_multicast() { path.source } else { *local.ip() };
+        let (local, source) = (datagram.local, path.source);
         let number = match datagram.protocol {
             DatagramProtocol::Udp => protocol::UDP,
             DatagramProtocol::Ping => protocol::ICMP,
             DatagramProtocol::Raw(number) => number,
         };
         let mut ip = Ipv4Header::new(source, *dst.ip(), number, packet.len() - HEADER_LEN);
-        ip.ttl = if dst.ip().is_multicast() { options.multicast_ttl } else { options.ttl };
-        ip.tos = options.tos;
+        let ttl = if dst.ip().is_multicast() { options.multicast_ttl } else { options.ttl };
+        ip.ttl = choices.ttl.unwrap_or(ttl);
+        ip.tos = choices.tos.unwrap_or(options.tos);
         ip.dont_fragment = options.dont_fragment;
         let kind = datagram.protocol;
         if !ip.dont_fragment {
@@ -331,6 +400,29 @@ impl NetStack {
             DatagramProtocol::Raw(_) => {}
         }
         Ok(FrameMeta::default())
+    }
+
+    /// Fills in what a program that writes IP headers itself leaves to us: length, checksum, and where they are zero the
+    /// source and the identification (`IP_HDRINCL`, raw(7)). The packet goes to `dst`, whatever the header says.
+    fn complete_header(&mut self, path: &Path, dst: Ipv4Addr, packet: &mut [u8]) -> Result<(), NetError> {
+        let len = packet.len();
+        let h = packet.first_chunk_mut::<HEADER_LEN>().ok_or(NetError::Invalid)?;
+        let header_len = usize::from(h[0] & 0x0f) * 4;
+        if header_len < HEADER_LEN || header_len > len {
+            return Err(NetError::Invalid);
+        }
+        h[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+        if h[12..16] == [0; 4] {
+            h[12..16].copy_from_slice(&path.source.octets());
+        }
+        if h[4..6] == [0; 2] {
+            let ident = self.ip.next_ident(path.source, dst);
+            h[4..6].copy_from_slice(&ident.to_be_bytes());
+        }
+        h[10..12].fill(0);
+        let sum = checksum::of(&packet[..header_len]);
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        Ok(())
     }
 
     /// Takes the next datagram (`recvfrom(2)`): `take` is called with its bytes; with `peek` it stays.
@@ -455,7 +547,7 @@ impl NetStack {
         to: Ipv4Addr,
         interface: IfIndex,
     ) -> impl Iterator<Item = (SocketId, u32)> + '_ {
-        self.udp_ports.bindings(port).iter().filter(|b| !b.v6_only).filter_map(move |b| {
+        self.udp_ports.bindings(port).iter().filter(move |b| b.hears(to)).filter_map(move |b| {
             let socket = self.sockets.get(b.socket)?;
             let device = socket.options.bound_device.is_none_or(|d| d == interface);
             let score = socket.datagram().ok()?.score(from, to).filter(|_| device)?;

@@ -121,6 +121,8 @@ impl Reassembly {
             }
             let Some(mut datagram) = self.datagrams.remove(&key) else { continue };
             if datagram.first.is_some() {
+                // Only what the first fragments brought: the rest of the buffer is some older packet.
+                datagram.total = datagram.pieces.first().map(|p| p.1);
                 datagram.finish_header();
                 expired.push(Expired { start: datagram.buf });
             } else {
@@ -185,7 +187,7 @@ impl Datagram {
     /// Writes the header of the whole packet in front of the payload.
     fn finish_header(&mut self) {
         let Some(first) = self.first else { return };
-        let len = HEADER_LEN + self.total.unwrap_or(self.pieces.first().map_or(0, |p| p.1));
+        let len = HEADER_LEN + self.total.unwrap_or(0);
         let whole =
             Ipv4Header { more_fragments: false, fragment_offset: 0, header_len: HEADER_LEN, total_len: len, ..first };
         whole.write(self.buf.bytes_mut());

@@ -83,8 +83,20 @@ impl<'a> IcmpError<'a> {
         Some(IcmpError { kind, code, mtu: u16::from_be_bytes([m0, m1]), about, payload })
     }
 
-    /// The error that a connected socket reports for this message, and whether it is fatal for a connection attempt
-    /// (RFC 1122, section 4.2.3.9).
+    /// Whether it will not pass by itself: of others, a connected datagram socket says nothing (`icmp_err_convert` on
+    /// Linux; udp(7)).
+    pub fn is_hard(&self) -> bool {
+        match self.kind {
+            kind::UNREACHABLE => {
+                matches!(self.code, unreachable::PROTOCOL | unreachable::PORT | 6..=10 | 13..=15)
+            }
+            kind::PARAMETER_PROBLEM => true,
+            _ => false,
+        }
+    }
+
+    /// The error that a socket reports for this message, which is fatal for a connection attempt (RFC 1122, section
+    /// 4.2.3.9).
     pub fn error(&self) -> Option<NetError> {
         match (self.kind, self.code) {
             (kind::UNREACHABLE, unreachable::NET | 6) => Some(NetError::NetUnreachable),

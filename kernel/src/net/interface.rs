@@ -1,6 +1,6 @@
 //! Interfaces: their addresses, state, counters and transmit queue.
 
-use super::addr::Prefix;
+use super::addr::{LOOPBACK6, Prefix};
 use super::buffer::PacketBuf;
 use super::socket::SocketId;
 use super::tcp::FlowId;
@@ -142,10 +142,11 @@ impl Interface {
         kind | if self.up { UP | RUNNING | LOWER_UP } else { 0 }
     }
 
-    /// Whether `addr` is one of this interface's own; all of 127.0.0.0/8 is loopback's.
+    /// Whether `addr` is one of this interface's own; all of 127.0.0.0/8 is loopback's, and `::1`.
     pub fn owns(&self, addr: Ipv4Addr) -> bool {
-        self.addresses.iter().any(|a| a.addr == addr)
-            || (self.kind == LinkKind::Loopback && self.addresses.iter().any(|a| a.prefix.contains(addr)))
+        let loopback = self.kind == LinkKind::Loopback;
+        self.addresses.iter().any(|a| a.addr == addr || (loopback && a.prefix.contains(addr)))
+            || (loopback && addr == LOOPBACK6)
     }
 
     /// Whether `addr` means everyone on this link.

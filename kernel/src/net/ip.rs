@@ -5,7 +5,7 @@
 //! gives the frame to the device or to the interface's queue. Loopback packets go to a queue that the poll loop feeds
 //! back to input. Nothing here knows sockets: errors about packets travel as ICMP messages, our own too.
 
-use super::addr::Prefix;
+use super::addr::{LOOPBACK6, Prefix, stays_inside};
 use super::buffer::{BufferPool, MAX_PACKET, PacketBuf};
 use super::error::NetError;
 use super::fragment::{Expired, Reassembly};
@@ -179,7 +179,7 @@ impl IpLayer {
         label: Option<&str>,
     ) -> Result<(), NetError> {
         let prefix = Prefix::new(addr, prefix_len).ok_or(NetError::Invalid)?;
-        if addr.is_unspecified() || addr.is_multicast() || addr.is_broadcast() {
+        if addr.is_unspecified() || addr.is_multicast() || addr.is_broadcast() || addr == LOOPBACK6 {
             return Err(NetError::Invalid);
         }
         let interface = self.interface_mut(index)?;
@@ -241,12 +241,26 @@ impl IpLayer {
     /// How packets reach `dst`, from `source` if the sender is bound to one, out of `via` if it is bound to one.
     ///
     /// # Errors
-    /// `NetUnreachable`, `HostUnreachable` or `NetDown`, as Linux reports them.
+    /// `NetUnreachable`, `HostUnreachable` or `NetDown`, as Linux reports them; `Invalid` where a sender that is bound to a
+    /// loopback address would show it on a link (RFC 1122, section 3.2.1.3).
     pub fn path(&self, dst: Ipv4Addr, source: Option<Ipv4Addr>, via: Option<IfIndex>) -> Result<Path, NetError> {
         let source = source.filter(|s| !s.is_unspecified());
+        // Who is bound to an address of one version does not reach the other's.
+        if source.is_some_and(|s| (s == LOOPBACK6) != (dst == LOOPBACK6)) {
+            return Err(NetError::NetUnreachable);
+        }
         if self.is_own(dst) {
             return self.local_path(dst, source);
         }
+        let path = self.link_path(dst, source, via)?;
+        match stays_inside(path.source) && !path.is_local() {
+            true => Err(NetError::Invalid),
+            false => Ok(path),
+        }
+    }
+
+    /// As [`IpLayer::path`], to others than ourselves.
+    fn link_path(&self, dst: Ipv4Addr, source: Option<Ipv4Addr>, via: Option<IfIndex>) -> Result<Path, NetError> {
         let usable =
             |r: &Route| via.is_none_or(|v| v == r.interface) && self.interface(r.interface).is_some_and(|i| i.up);
         let route = self.routes.lookup(dst, usable);

@@ -74,7 +74,7 @@ pub mod unix;
 mod tests;
 
 pub use addr::{Family, FourTuple, Prefix};
-pub use datagram::{DEFAULT_BUFFER as DATAGRAM_BUFFER, DatagramInfo};
+pub use datagram::{DEFAULT_BUFFER as DATAGRAM_BUFFER, DatagramInfo, PacketChoices};
 pub use error::NetError;
 pub use event::Readiness;
 pub use interface::{IfIndex, Interface, InterfaceAddr, InterfaceStats, LinkInfo, LinkKind};

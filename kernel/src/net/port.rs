@@ -4,6 +4,7 @@
 //! as their local port though no bound socket may be left. Sharing follows `socket(7)`: `SO_REUSEADDR` on both sides
 //! and nobody listening (TCP) or always (UDP), or `SO_REUSEPORT` on both sides.
 
+use super::addr::{Family, LOOPBACK6};
 use super::error::NetError;
 use super::random::Rng;
 use super::socket::SocketId;
@@ -19,11 +20,40 @@ pub(super) struct Binding {
     pub(super) addr: Ipv4Addr,
     pub(super) reuse_addr: bool,
     pub(super) reuse_port: bool,
-    /// An IPv6-only binding: shares with every IPv4 one and receives nothing.
+    /// Of an `AF_INET6` socket.
+    pub(super) family: Family,
+    /// `IPV6_V6ONLY`: without a say in IPv4.
     pub(super) v6_only: bool,
     pub(super) listening: bool,
     /// Chosen for an outgoing connection; other connections may use the port to other peers.
     pub(super) ephemeral: bool,
+}
+
+impl Binding {
+    /// The IPv4 address that it claims, unspecified for all of them; `None` for none.
+    fn ipv4(&self) -> Option<Ipv4Addr> {
+        let none = self.addr == LOOPBACK6 || (self.family == Family::Inet6 && self.v6_only);
+        (!none).then_some(self.addr)
+    }
+
+    /// Whether it claims `::1`, the one IPv6 address that there is.
+    fn ipv6(&self) -> bool {
+        self.family == Family::Inet6 && (self.addr == LOOPBACK6 || self.addr.is_unspecified())
+    }
+
+    /// Whether what is sent to `addr`, one of ours, is for it.
+    pub(super) fn hears(&self, addr: Ipv4Addr) -> bool {
+        match addr == LOOPBACK6 {
+            true => self.ipv6(),
+            false => self.ipv4().is_some_and(|own| own.is_unspecified() || own == addr),
+        }
+    }
+
+    /// Whether some address is claimed by both.
+    fn overlaps(&self, other: &Binding) -> bool {
+        let ipv4 = self.ipv4().zip(other.ipv4());
+        ipv4.is_some_and(|(a, b)| a == b || a.is_unspecified() || b.is_unspecified()) || (self.ipv6() && other.ipv6())
+    }
 }
 
 /// Which sharing rules hold.
@@ -124,6 +154,15 @@ impl PortTable {
         }
     }
 
+    /// Makes a claim again what `bind` made it: of this address, and no listener's.
+    pub(super) fn restore(&mut self, port: u16, socket: SocketId, addr: Ipv4Addr) {
+        if let Some(bucket) = self.buckets.get_mut(&port) {
+            for binding in bucket.bindings.iter_mut().filter(|b| b.socket == socket) {
+                (binding.addr, binding.listening) = (addr, false);
+            }
+        }
+    }
+
     /// A flow begins to use the port.
     pub(super) fn hold(&mut self, port: u16, reuse: bool) {
         let bucket = self.buckets.entry(port).or_default();
@@ -174,9 +213,8 @@ impl PortTable {
 }
 
 fn may_share(old: &Binding, new: &Binding, sharing: Sharing) -> bool {
-    let apart = old.addr != new.addr && !old.addr.is_unspecified() && !new.addr.is_unspecified();
     let by_addr = old.reuse_addr && new.reuse_addr && (sharing == Sharing::Udp || !(old.listening || new.listening));
-    apart || old.v6_only != new.v6_only || by_addr || (old.reuse_port && new.reuse_port)
+    !old.overlaps(new) || by_addr || (old.reuse_port && new.reuse_port)
 }
 
 #[cfg(test)]
@@ -192,6 +230,7 @@ mod tests {
             addr: addr.into(),
             reuse_addr: false,
             reuse_port: false,
+            family: Family::Inet,
             v6_only: false,
             listening: false,
             ephemeral: false,
@@ -221,8 +260,13 @@ mod tests {
         assert_eq!(t.listen(81, b), Err(NetError::AddrInUse));
         t.unbind(81, b);
         assert_eq!(t.bind(81, reuse(binding(b, ANY)), &mut rng), Err(NetError::AddrInUse));
-        t.bind(82, Binding { v6_only: true, ..binding(a, ANY) }, &mut rng).unwrap();
+        let six = |b: Binding| Binding { family: Family::Inet6, ..b };
+        t.bind(82, Binding { v6_only: true, ..six(binding(a, ANY)) }, &mut rng).unwrap();
         assert_eq!(t.bind(82, binding(b, ANY), &mut rng), Ok(82));
+        // ::1 is apart from IPv4's wildcard, but not from IPv6's.
+        t.bind(83, six(binding(a, LOOPBACK6.octets())), &mut rng).unwrap();
+        assert_eq!(t.bind(83, six(binding(b, ANY)), &mut rng), Err(NetError::AddrInUse));
+        assert_eq!(t.bind(83, binding(b, ANY), &mut rng), Ok(83));
     }
 
     #[test]

@@ -1,13 +1,12 @@
 //! Packets in: link, IP, ICMP; the transports take over from here.
 
-use super::error::NetError;
 use super::icmp::{self, IcmpError};
 use super::interface::{IfIndex, LinkKind, QueuedFrame};
 use super::ipv4::{HEADER_LEN, Ipv4Header, protocol};
 use super::link::{ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_IPV4, EthernetHeader};
 use super::stack::NetStack;
 use super::tcp::engine::TcpState;
-use crate::net::addr::FourTuple;
+use crate::net::addr::{FourTuple, LOOPBACK6, stays_inside};
 use crate::net::checksum;
 use crate::time::Instant;
 use core::net::SocketAddrV4;
@@ -99,7 +98,11 @@ impl NetStack {
         if src.is_multicast() || src.is_broadcast() || interface.is_broadcast(src) {
             return false;
         }
-        if !on_loopback && (src.is_loopback() || dst.is_loopback()) {
+        if !on_loopback && (stays_inside(src) || stays_inside(dst)) {
+            return false;
+        }
+        // From one of us, but off the wire: forged, so that we answer ourselves.
+        if !on_loopback && self.ip.is_own(src) {
             return false;
         }
         // A copy of our own broadcast comes through loopback with an address of another link.
@@ -115,7 +118,8 @@ impl NetStack {
 
     fn deliver_packet(&mut self, index: IfIndex, header: &Ipv4Header, packet: &[u8], trusted: bool, now: Instant) {
         self.ip.stats.ip_in_delivers += 1;
-        let raw = self.raw_input(header, packet, index);
+        // Raw sockets are of IPv4 only.
+        let raw = header.dst != LOOPBACK6 && self.raw_input(header, packet, index);
         let single = self.ip.is_own(header.dst);
         match header.protocol {
             protocol::TCP if single && !header.src.is_unspecified() => {
@@ -188,9 +192,8 @@ impl NetStack {
                 let seq = u32::from(port(4)) << 16 | u32::from(port(6));
                 self.tcp_error(FourTuple { local, remote }, seq, error, message.mtu, now);
             }
-            // A router's complaint about size is for the fragments that follow, not for the program.
-            protocol::UDP if error != NetError::MessageTooLong => self.udp_error(local, remote, error),
-            protocol::ICMP if message.payload[0] == icmp::kind::ECHO => {
+            protocol::UDP if message.is_hard() => self.udp_error(local, remote, error),
+            protocol::ICMP if message.is_hard() && message.payload[0] == icmp::kind::ECHO => {
                 self.ping_error(port(4), message.about.dst, error);
             }
             _ => {}

@@ -1,12 +1,13 @@
 //! Sockets: what a program holds. Their protocols' work is in `tcp`, `datagram`.
 
-use super::addr::Family;
+use super::addr::{Family, LOOPBACK6};
 use super::datagram::DatagramSocket;
 use super::error::NetError;
 use super::interface::IfIndex;
 use super::slab::Key;
 use super::tcp::TcpSocket;
 use super::tcp::engine::Congestion;
+use core::net::{SocketAddr, SocketAddrV4};
 use core::time::Duration;
 
 /// Names a socket; stale once it is closed.
@@ -76,6 +77,8 @@ pub struct SocketOptions {
     pub user_timeout: Option<Duration>,
     /// `TCP_CONGESTION`; `None` until chosen: reno on links, none on loopback.
     pub congestion: Option<Congestion>,
+    /// `IP_HDRINCL`: on a raw socket, what is sent begins with an IP header.
+    pub header_included: bool,
     /// `ICMP_FILTER` of raw sockets: a set bit keeps that type away (`raw(7)`).
     pub icmp_filter: u32,
 }
@@ -107,6 +110,7 @@ impl Default for SocketOptions {
             quick_ack: false,
             user_timeout: None,
             congestion: None,
+            header_included: false,
             icmp_filter: 0,
         }
     }
@@ -160,6 +164,16 @@ pub(super) enum Inner {
 impl Socket {
     pub(super) fn new(family: Family, inner: Inner) -> Socket {
         Socket { family, options: SocketOptions::default(), error: None, noted: false, inner }
+    }
+
+    /// What the stack works with for a peer's address (see [`Family::to_v4`]); with `IPV6_V6ONLY`, IPv4 is out of reach.
+    pub(super) fn peer_address(&self, peer: SocketAddr) -> Result<SocketAddrV4, NetError> {
+        let addr = self.family.to_v4(peer)?;
+        let ipv6 = addr.ip().is_unspecified() || *addr.ip() == LOOPBACK6;
+        match self.family == Family::Inet6 && self.options.v6_only && !ipv6 {
+            true => Err(NetError::NetUnreachable),
+            false => Ok(addr),
+        }
     }
 
     pub(super) fn tcp(&self) -> Result<&TcpSocket, NetError> {

@@ -275,7 +275,10 @@ impl NetStack {
             SocketKind::Ping => Inner::Datagram(DatagramSocket::new(DatagramProtocol::Ping)),
             SocketKind::Raw(number) => Inner::Datagram(DatagramSocket::new(DatagramProtocol::Raw(number))),
         };
-        let id = self.sockets.insert(Socket::new(family, inner));
+        let mut socket = Socket::new(family, inner);
+        // IPPROTO_RAW sends whole packets only (raw(7)).
+        socket.options.header_included = kind == SocketKind::Raw(u8::MAX);
+        let id = self.sockets.insert(socket);
         if let SocketKind::Raw(_) = kind {
             self.raw_sockets.push(id);
         }
@@ -302,7 +305,7 @@ impl NetStack {
     /// `AlreadyConnected`. For both: those of routing and ports.
     pub fn connect(&mut self, id: SocketId, peer: Option<SocketAddr>, now: Instant) -> Result<(), NetError> {
         let socket = self.sockets.get(id).ok_or(NetError::BadSocket)?;
-        let peer = peer.map(|p| socket.family.to_v4(p)).transpose()?;
+        let peer = peer.map(|p| socket.peer_address(p)).transpose()?;
         match (&socket.inner, peer) {
             (Inner::Tcp(_), Some(peer)) => self.tcp_connect(id, peer, now),
             (Inner::Tcp(_), None) => Err(NetError::NotSupported),

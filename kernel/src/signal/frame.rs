@@ -10,7 +10,7 @@ use super::altstack::{AltStack, StackT};
 use super::info::SigInfo;
 use super::number::{SigSet, Signal};
 use super::send;
-use crate::abi::USER_ADDRESS_END;
+use crate::abi::{SigContext, USER_ADDRESS_END};
 use crate::arch::frame::{FLAG_DF, FLAG_RF, FLAG_TF, FLAGS_SETTABLE, TrapFrame, USER_CS, USER_SS};
 use crate::arch::xstate;
 use crate::error::{Errno, Result};
@@ -34,41 +34,6 @@ const SW_RESERVED: usize = 464;
 const XSAVE_HEADER: usize = 64;
 /// XSAVE components of the legacy area: x87 and SSE.
 const LEGACY_COMPONENTS: u64 = 3;
-
-/// `struct sigcontext`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-#[allow(missing_docs)]
-pub struct SigContext {
-    pub r8: u64,
-    pub r9: u64,
-    pub r10: u64,
-    pub r11: u64,
-    pub r12: u64,
-    pub r13: u64,
-    pub r14: u64,
-    pub r15: u64,
-    pub rdi: u64,
-    pub rsi: u64,
-    pub rbp: u64,
-    pub rbx: u64,
-    pub rdx: u64,
-    pub rax: u64,
-    pub rcx: u64,
-    pub rsp: u64,
-    pub rip: u64,
-    pub eflags: u64,
-    pub cs: u16,
-    pub gs: u16,
-    pub fs: u16,
-    pub ss: u16,
-    pub err: u64,
-    pub trapno: u64,
-    pub oldmask: u64,
-    pub cr2: u64,
-    pub fpstate: u64,
-    reserved: [u64; 8],
-}
 
 /// `struct rt_sigframe`: return address, `ucontext`, `siginfo`.
 #[repr(C)]
@@ -184,36 +149,7 @@ fn write_vectors(regs: &TrapFrame, fpstate: u64) -> Result<()> {
 }
 
 fn context_of(regs: &TrapFrame, mask: SigSet, trap: (u64, u64, u64), fpstate: u64) -> SigContext {
-    SigContext {
-        r8: regs.r8,
-        r9: regs.r9,
-        r10: regs.r10,
-        r11: regs.r11,
-        r12: regs.r12,
-        r13: regs.r13,
-        r14: regs.r14,
-        r15: regs.r15,
-        rdi: regs.rdi,
-        rsi: regs.rsi,
-        rbp: regs.rbp,
-        rbx: regs.rbx,
-        rdx: regs.rdx,
-        rax: regs.rax,
-        rcx: regs.rcx,
-        rsp: regs.rsp,
-        rip: regs.rip,
-        eflags: regs.rflags,
-        cs: USER_CS as u16,
-        gs: 0,
-        fs: 0,
-        ss: USER_SS as u16,
-        trapno: trap.0,
-        err: trap.1,
-        oldmask: mask.0,
-        cr2: trap.2,
-        fpstate,
-        reserved: [0; 8],
-    }
+    SigContext { trapno: trap.0, err: trap.1, oldmask: mask.0, cr2: trap.2, fpstate, ..regs.to_context() }
 }
 
 /// rt_sigreturn(2): takes mask, registers, vector state and alternate stack from the frame that the handler leaves.
@@ -244,28 +180,8 @@ pub(crate) fn restore(t: &Thread) -> Result<usize> {
 }
 
 fn load(regs: &mut TrapFrame, cx: &SigContext) {
-    regs.r8 = cx.r8;
-    regs.r9 = cx.r9;
-    regs.r10 = cx.r10;
-    regs.r11 = cx.r11;
-    regs.r12 = cx.r12;
-    regs.r13 = cx.r13;
-    regs.r14 = cx.r14;
-    regs.r15 = cx.r15;
-    regs.rdi = cx.rdi;
-    regs.rsi = cx.rsi;
-    regs.rbp = cx.rbp;
-    regs.rbx = cx.rbx;
-    regs.rdx = cx.rdx;
-    regs.rax = cx.rax;
-    regs.rcx = cx.rcx;
-    regs.rsp = cx.rsp;
-    regs.rip = cx.rip;
-    regs.cs = USER_CS;
-    regs.ss = USER_SS;
+    regs.load_registers(cx);
     regs.rflags = (regs.rflags & !FLAGS_SETTABLE) | (cx.eflags & FLAGS_SETTABLE);
-    regs.orig_rax = u64::MAX;
-    regs.full = 1;
 }
 
 /// The vector state at `fpstate` and the components that it holds; `None` for a NULL pointer, which means initial state.
@@ -296,11 +212,6 @@ mod tests {
 
     #[test]
     fn the_layout_is_that_of_linux() {
-        assert_eq!(size_of::<SigContext>(), 256);
-        assert_eq!(offset_of!(SigContext, rip), 128);
-        assert_eq!(offset_of!(SigContext, cs), 144);
-        assert_eq!(offset_of!(SigContext, cr2), 176);
-        assert_eq!(offset_of!(SigContext, fpstate), 184);
         // ucontext: flags, link, stack_t (24), sigcontext (256), sigset.
         assert_eq!(offset_of!(RtSigFrame, uc_mcontext) as u64 - UC_OFFSET, 40);
         assert_eq!(offset_of!(RtSigFrame, uc_sigmask) as u64 - UC_OFFSET, 296);

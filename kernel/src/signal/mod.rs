@@ -32,7 +32,7 @@ pub use altstack::{AltStack, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, StackT};
 pub use deliver::deliver;
 pub use fault::{force_fault, force_segv, force_trap, out_of_memory};
 pub(crate) use frame::restore;
-pub use frame::{FpxSwBytes, RtSigFrame, SigContext, max_frame_size};
+pub use frame::{FpxSwBytes, RtSigFrame, max_frame_size};
 pub use info::{
     CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SI_KERNEL, SI_QUEUE, SI_TIMER, SI_TKILL, SI_USER, SigInfo,
     sender,

@@ -44,6 +44,8 @@ fn do_openat(t: &Thread, at: &NameAt, flags: OpenFlags, mode: u32, how: Resolve)
     if flags.intersects(tmpfile_bit) && !flags.contains(OpenFlags::TMPFILE) {
         return Err(Errno::EINVAL.because("half of O_TMPFILE"));
     }
+    // Before O_CREAT makes or O_TRUNC empties a file that then gets no number.
+    t.files().check_room(at::open_limit(t))?;
     let file = Actor::of(t).open(at.base(), &at.name, flags, mode, how)?;
     fifo::wait_for_peer(t, &file)?;
     crate::tty::opened(t, &file, flags);

@@ -3,6 +3,7 @@
 use crate::abi::general::{clone_args, rusage};
 use crate::error::{Errno, Result};
 use crate::fs::file::{OpenFile, OpenFlags};
+use crate::fs::procfs;
 use crate::mm::{UserPtr, UserSlice};
 use crate::signal::{self, SigInfo, Signal};
 use crate::task::pidfd::{self, PidFd};
@@ -360,7 +361,12 @@ pub fn sys_pidfd_send_signal(t: &Thread, fd: Fd, number: i32, info: UserPtr<SigI
     if flags != 0 {
         return Err(Errno::EINVAL.because("pidfd_send_signal has no flags here"));
     }
-    let (_, target) = pidfd_of(t, fd)?;
+    // A directory of procfs will do as well (pidfd_send_signal(2)).
+    let file = t.files().get(fd)?;
+    let target = match procfs::process_of(&file) {
+        Some(process) => process,
+        None => pidfd_of(t, fd)?.1,
+    };
     let signal = match number {
         0 => None,
         n => Some(Signal::new(n).ok_or_else(|| Errno::EINVAL.because("no such signal"))?),

@@ -1,6 +1,7 @@
 //! Sockets and connections: socket(2), socketpair(2), bind(2), listen(2), accept(2), connect(2), shutdown(2),
 //! getsockname(2), getpeername(2).
 
+use super::at::open_limit;
 use super::descriptor::install_pair;
 use crate::error::{Errno, Result};
 use crate::fs::file::{OpenFile, OpenFlags};
@@ -11,7 +12,7 @@ use crate::net::file::inet::InetSocket;
 use crate::net::file::{RawAddress, SocketFile, SocketOps, transfer};
 use crate::net::netlink::{self, AF_NETLINK};
 use crate::net::unix::{self, AF_UNIX};
-use crate::task::{Fd, Resource, Thread};
+use crate::task::{Fd, Thread};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
@@ -31,8 +32,7 @@ fn flags_from(bits: u32) -> Result<OpenFlags> {
 
 /// Gives a socket's description a number.
 pub(super) fn install(t: &Thread, file: Arc<OpenFile>, flags: OpenFlags) -> Result<Fd> {
-    let limit = t.process().rlimits().get(Resource::OpenFiles).rlim_cur;
-    t.files().add(file, flags.contains(OpenFlags::CLOEXEC), limit)
+    t.files().add(file, flags.contains(OpenFlags::CLOEXEC), open_limit(t))
 }
 
 /// socket(2).
@@ -94,6 +94,8 @@ pub fn sys_accept(t: &Thread, fd: Fd, addr: usize, len: UserPtr<i32>) -> Result<
 pub fn sys_accept4(t: &Thread, fd: Fd, addr: usize, len: UserPtr<i32>, flags: u32) -> Result<usize> {
     let flags = flags_from(flags)?;
     let file = socket_file(t, fd)?;
+    // A connection that is taken off the queue and gets no number is lost.
+    t.files().check_room(open_limit(t))?;
     let (ops, peer) = transfer::accept(t, &file)?;
     let accepted = SocketFile::accepted(ops, SocketFile::of(&file)?, flags);
     if addr != 0 {

@@ -1,10 +1,11 @@
 //! An open host file.
 
 use crate::error::{Errno, Result};
-use crate::fs::file::{FileOps, MapSource, OpenFile};
+use crate::fs::file::{FileOps, MapSource, OpenFile, OpenFlags};
 use crate::host::HostFd;
 use crate::mm::{IovDest, IovSource};
 use alloc::sync::Arc;
+use rustix::fs::OFlags;
 
 pub(super) struct HostFile {
     fd: Arc<HostFd>,
@@ -32,6 +33,13 @@ impl FileOps for HostFile {
     /// With O_APPEND, the host's descriptor has it too, and the offset is ignored there.
     fn write(&self, _file: &OpenFile, src: &mut IovSource<'_>, offset: Option<u64>) -> Result<usize> {
         src.drain_to(&*self.fd, Some(host_offset(offset)?))
+    }
+
+    /// The host appends by its own descriptor's flag.
+    fn flags_changed(&self, file: &OpenFile) {
+        let Ok(mut how) = rustix::fs::fcntl_getfl(&*self.fd) else { return };
+        how.set(OFlags::APPEND, file.flags().contains(OpenFlags::APPEND));
+        let _unchanged = rustix::fs::fcntl_setfl(&*self.fd, how);
     }
 
     fn seekable(&self) -> bool {

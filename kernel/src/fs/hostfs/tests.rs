@@ -128,6 +128,13 @@ fn changes_reach_the_host_and_come_from_it() {
     io::write_seekable(&appender, &mut IovSource::kernel(b"+"), None).unwrap();
     assert_eq!(*appender.offset(), 4);
     assert_eq!(host::read_to_string(dir.root().join("d/moved")).unwrap(), "two+");
+    // O_APPEND goes and comes (F_SETFL), on the host's side, too.
+    appender.set_status_flags(OpenFlags::empty());
+    io::write_seekable(&appender, &mut IovSource::kernel(b"T"), Some(0)).unwrap();
+    appender.set_status_flags(OpenFlags::APPEND);
+    *appender.offset() = 0;
+    io::write_seekable(&appender, &mut IovSource::kernel(b"!"), None).unwrap();
+    assert_eq!(host::read_to_string(dir.root().join("d/moved")).unwrap(), "Two+!");
 }
 
 #[test]

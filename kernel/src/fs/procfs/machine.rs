@@ -14,7 +14,9 @@ use alloc::vec::Vec;
 pub(super) const FILES: &[(&str, u32, Text)] = &[
     ("cmdline", 0o444, cmdline),
     ("cpuinfo", 0o444, cpuinfo),
+    ("consoles", 0o444, consoles),
     ("devices", 0o444, devices),
+    ("diskstats", 0o444, String::new),
     ("filesystems", 0o444, filesystems),
     ("interrupts", 0o444, interrupts),
     ("loadavg", 0o444, loadavg),
@@ -24,6 +26,7 @@ pub(super) const FILES: &[(&str, u32, Text)] = &[
     ("swaps", 0o444, swaps),
     ("uptime", 0o444, uptime),
     ("version", 0o444, version),
+    ("vmstat", 0o444, vmstat),
 ];
 
 /// Clock ticks per second in these files (`sysconf(_SC_CLK_TCK)`).
@@ -36,6 +39,11 @@ pub(super) fn ticks(d: time::Duration) -> u64 {
 
 fn cmdline() -> String {
     format!("{}\n", utsname::command_line())
+}
+
+/// The console, which is stdin and stdout of the host process: reads, writes, no unblanking; enabled, preferred.
+fn consoles() -> String {
+    "console              -W- (EC    )    5:1\n".into()
 }
 
 fn devices() -> String {
@@ -155,6 +163,35 @@ fn meminfo() -> String {
     );
     out.push_str("Hugepagesize:       2048 kB\n");
     out
+}
+
+/// Counters of pages. Events that this machine has no notion of (paging, reclaim) have never happened.
+fn vmstat() -> String {
+    let (used, total) = window::get().map_or((0, 0), |w| w.usage());
+    let pages = |bytes: usize| bytes / crate::abi::PAGE_SIZE;
+    let rows: &[(&str, usize)] = &[
+        ("nr_free_pages", pages(total.saturating_sub(used))),
+        ("nr_inactive_anon", 0),
+        ("nr_active_anon", pages(used)),
+        ("nr_inactive_file", 0),
+        ("nr_active_file", 0),
+        ("nr_unevictable", 0),
+        ("nr_mlock", 0),
+        ("nr_anon_pages", pages(used)),
+        ("nr_mapped", 0),
+        ("nr_file_pages", 0),
+        ("nr_dirty", 0),
+        ("nr_writeback", 0),
+        ("nr_shmem", 0),
+        ("pgpgin", 0),
+        ("pgpgout", 0),
+        ("pswpin", 0),
+        ("pswpout", 0),
+        ("pgfault", 0),
+        ("pgmajfault", 0),
+        ("oom_kill", 0),
+    ];
+    rows.iter().map(|(name, count)| format!("{name} {count}\n")).collect()
 }
 
 /// The host's description of its first processor.

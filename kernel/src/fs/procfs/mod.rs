@@ -19,6 +19,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 pub use net::{Interface, NetFacts, NetTable, Statistics, interfaces, register_net_facts};
+pub use pid::process_of;
 
 /// `PROC_SUPER_MAGIC` of statfs(2).
 const MAGIC: u64 = 0x9fa0;
@@ -78,6 +79,9 @@ fn fixed_entries() -> FixedDir {
     machine::FILES.iter().fold(entries, |entries, &(name, mode, text)| entries.with(name, file(mode, text)))
 }
 
+/// Position of a process's number in the root: behind every fixed file.
+const FIRST_PROCESS: u64 = 1 << 16;
+
 /// Fixed files, then processes by number.
 struct Root {
     fixed: FixedDir,
@@ -103,6 +107,7 @@ impl DirProvider for Root {
             name: alloc::format!("{}", p.pid().0).into_bytes(),
             ino: pid::process_ino(p.pid()),
             kind: FileKind::Directory,
+            position: FIRST_PROCESS + p.pid().0 as u64,
         }));
         Ok(all)
     }

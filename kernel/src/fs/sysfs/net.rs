@@ -96,6 +96,7 @@ impl DirProvider for Interfaces {
             name: i.name.into_bytes(),
             ino: u64::from(i.index) | 1 << 40,
             kind: FileKind::Directory,
+            position: u64::from(i.index),
         };
         Ok(interfaces().into_iter().map(entry).collect())
     }

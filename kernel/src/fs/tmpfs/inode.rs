@@ -3,7 +3,7 @@
 use super::Shared;
 use super::contents::Contents;
 use super::directory::Entries;
-use crate::abi::general as abi;
+use crate::abi::{PAGE_SIZE, general as abi};
 use crate::error::{Errno, Result};
 use crate::fs::file::{FileOps, MapSource, OpenFile, OpenFlags};
 use crate::fs::inode::{
@@ -16,6 +16,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 /// The largest size of a file, in bytes.
 const MAX_SIZE: u64 = i64::MAX as u64;
@@ -34,6 +35,12 @@ impl State {
         let now = Timestamp::now();
         self.meta.mtime = now;
         self.meta.ctime = now;
+    }
+
+    /// What the extended attributes are charged as.
+    fn xattr_pages(&self) -> u64 {
+        let bytes: usize = self.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        bytes.div_ceil(PAGE_SIZE) as u64
     }
 
     fn check_seals(&self, refuses: u32) -> Result<()> {
@@ -71,13 +78,16 @@ pub struct TmpInode {
 
 impl Drop for TmpInode {
     fn drop(&mut self) {
-        self.shared.uncharge(self.state.get_mut().contents.charged());
+        let state = self.state.get_mut();
+        self.shared.uncharge(state.contents.charged() + state.xattr_pages());
+        self.shared.inodes.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl TmpInode {
     pub(super) fn new(shared: Arc<Shared>, new: &NewInode<'_>) -> Arc<Self> {
         let id = shared.new_id();
+        shared.inodes.fetch_add(1, Ordering::Relaxed);
         let kind = new.kind.kind();
         let mut meta = Metadata { uid: new.uid, gid: new.gid, ..Metadata::new(id, kind, new.mode) };
         let mut target: Box<[u8]> = Box::default();
@@ -199,6 +209,7 @@ impl Inode for TmpInode {
     }
 
     fn create(&self, name: &[u8], new: &NewInode<'_>) -> Result<Arc<dyn Inode>> {
+        self.shared.check_inodes()?;
         let child = TmpInode::new(self.shared.clone(), new);
         let tree = self.shared.tree.lock();
         self.entries()?.add(name, child.clone())?;
@@ -211,6 +222,7 @@ impl Inode for TmpInode {
     }
 
     fn create_unnamed(&self, new: &NewInode<'_>) -> Result<Arc<dyn Inode>> {
+        self.shared.check_inodes()?;
         let child = TmpInode::new(self.shared.clone(), new);
         child.begin_unnamed(abi::F_SEAL_SEAL);
         Ok(child)
@@ -353,14 +365,26 @@ impl Inode for TmpInode {
             (XattrMode::Replace, false) => return Err(Errno::ENODATA.into()),
             _ => {}
         }
-        state.xattrs.insert(name.into(), value.to_vec());
+        let before = state.xattr_pages();
+        let old = state.xattrs.insert(name.into(), value.to_vec());
+        let after = state.xattr_pages();
+        if let Err(e) = self.shared.charge(after.saturating_sub(before)) {
+            match old {
+                Some(old) => drop(state.xattrs.insert(name.into(), old)),
+                None => drop(state.xattrs.remove(name)),
+            }
+            return Err(e);
+        }
+        self.shared.uncharge(before.saturating_sub(after));
         state.meta.ctime = Timestamp::now();
         Ok(())
     }
 
     fn remove_xattr(&self, name: &[u8]) -> Result<()> {
         let mut state = self.state.lock();
+        let before = state.xattr_pages();
         state.xattrs.remove(name).ok_or(Errno::ENODATA)?;
+        self.shared.uncharge(before.saturating_sub(state.xattr_pages()));
         state.meta.ctime = Timestamp::now();
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! A file's contents begin as pages in the kernel's heap. When the file is mapped for the first time they move to a
 //! host memory file of their own (`contents`), because the guest window maps host files; reads and writes then go
 //! through that, so that mappings and calls see the same bytes. A file system has a limit in pages, charged as pages
-//! come to be.
+//! come to be (extended attributes count, too), and one in inodes.
 
 mod contents;
 mod directory;
@@ -21,12 +21,18 @@ pub use inode::TmpInode;
 /// `TMPFS_MAGIC` of statfs(2).
 const MAGIC: u64 = 0x0102_1994;
 
+/// Inodes that even the smallest tmpfs may have; a larger one has one for each page.
+const MIN_INODES: u64 = 1024;
+
 /// What the inodes of one tmpfs share.
 pub(super) struct Shared {
     device: DeviceNumber,
     /// In pages.
     limit: u64,
     used: AtomicU64,
+    /// Files, directories and the rest that there are and may be: each takes kernel memory, empty or not.
+    inodes: AtomicU64,
+    max_inodes: u64,
     next_ino: AtomicU64,
     /// Held by whatever changes names, so that no two directories have to be locked at once.
     tree: SpinLock<()>,
@@ -35,6 +41,14 @@ pub(super) struct Shared {
 impl Shared {
     fn new_id(&self) -> InodeId {
         InodeId { dev: self.device, ino: self.next_ino.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// ENOSPC if there may be no more inodes (`nr_inodes`).
+    fn check_inodes(&self) -> Result<()> {
+        if self.inodes.load(Ordering::Relaxed) < self.max_inodes {
+            return Ok(());
+        }
+        Err(Errno::ENOSPC.because("the tmpfs has no more inodes"))
     }
 
     /// Takes `pages` from the limit. ENOSPC if they are not there.
@@ -61,10 +75,13 @@ pub struct TmpFs {
 impl TmpFs {
     /// An empty one that holds at most `limit` bytes of contents; its root has the permissions `mode`.
     pub fn new(type_name: &'static str, limit: u64, mode: u32) -> Arc<Self> {
+        let pages = limit / crate::abi::PAGE_SIZE as u64;
         let shared = Arc::new(Shared {
             device: DeviceNumber::anonymous(),
-            limit: limit / crate::abi::PAGE_SIZE as u64,
+            limit: pages,
             used: AtomicU64::new(0),
+            inodes: AtomicU64::new(0),
+            max_inodes: pages.max(MIN_INODES),
             next_ino: AtomicU64::new(1),
             tree: SpinLock::new(Rank::Directory, ()),
         });
@@ -99,7 +116,10 @@ impl FileSystem for TmpFs {
     fn stat_fs(&self) -> Result<FsStat> {
         let (limit, used) = (self.shared.limit, self.shared.used.load(Ordering::Relaxed));
         let free = limit.saturating_sub(used);
-        Ok(FsStat { blocks: limit, blocks_free: free, blocks_available: free, ..FsStat::empty(MAGIC) })
+        let (files, inodes) = (self.shared.max_inodes, self.shared.inodes.load(Ordering::Relaxed));
+        let files_free = files.saturating_sub(inodes);
+        let blocks = FsStat { blocks: limit, blocks_free: free, blocks_available: free, ..FsStat::empty(MAGIC) };
+        Ok(FsStat { files, files_free, ..blocks })
     }
 
     fn options(&self) -> String {

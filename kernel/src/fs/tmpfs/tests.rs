@@ -4,7 +4,7 @@ use super::*;
 use crate::error::Errno;
 use crate::fs::dentry::{Dentry, Path};
 use crate::fs::file::{MapSource, OpenFile, OpenFlags};
-use crate::fs::inode::{FallocateMode, RenameMode, SeekTarget};
+use crate::fs::inode::{FallocateMode, RenameMode, SeekTarget, XattrMode};
 use crate::fs::lookup::Resolve;
 use crate::fs::mount::{self, Mount, MountFlags};
 use crate::fs::{Actor, FsContext, io};
@@ -133,9 +133,35 @@ fn the_limit_holds_and_what_is_freed_can_be_used_again() {
         Some(Errno::ENOSPC)
     );
     drop(f);
-    // The dentry cache may keep the file a little longer; a new file system does not depend on that.
-    let f = g.inode().unwrap().seek_extent(0, SeekTarget::Hole).unwrap();
-    assert_eq!(f, 2 * 4096 + 1);
+    // With its last user the file is gone, whatever the dentry cache had of it.
+    let hole = g.inode().unwrap().seek_extent(0, SeekTarget::Hole).unwrap();
+    assert_eq!(hole, 2 * 4096 + 1);
+    assert_eq!(put(&g, &[3; 8 * 4096]).unwrap(), 6 * 4096 - 1);
+}
+
+#[test]
+fn inodes_and_attributes_are_limited_too() {
+    let a = actor_on(4 * 4096);
+    let root = a.fs.root();
+    let stat = || root.mount().fs().stat_fs().unwrap();
+    let free = stat().files_free;
+    assert!(free < stat().files && free > 100);
+    for i in 0..free {
+        a.mkdir(None, alloc::format!("/{i}").as_bytes(), 0o755).unwrap();
+    }
+    assert_eq!(errno(a.mkdir(None, b"/more", 0o755)), Some(Errno::ENOSPC));
+    a.rmdir(None, b"/0").unwrap();
+    a.mkdir(None, b"/more", 0o755).unwrap();
+    let set =
+        |name: &[u8], pages: usize| root.inode().set_xattr(name, &alloc::vec![1; pages * 4096 - 8], XattrMode::Set);
+    set(b"user.one", 3).unwrap();
+    assert_eq!(stat().blocks_free, 1);
+    assert_eq!(errno(set(b"user.two", 2)), Some(Errno::ENOSPC));
+    assert_eq!(errno(root.inode().get_xattr(b"user.two")), Some(Errno::ENODATA));
+    set(b"user.one", 1).unwrap();
+    set(b"user.two", 2).unwrap();
+    root.inode().remove_xattr(b"user.one").unwrap();
+    assert_eq!(stat().blocks_free, 2);
 }
 
 #[test]
@@ -321,7 +347,7 @@ fn sealed_files_stay_as_they_are() {
 
 #[test]
 fn the_cache_forgets_unused_names_and_keeps_used_ones() {
-    let a = actor();
+    let a = actor_on(1 << 24);
     let dir: Arc<Dentry> = a.mkdir(None, b"/d", 0o755).unwrap().dentry().clone();
     let kept = make(&a, "/d/kept", b"");
     for i in 0..2 * crate::fs::dentry::RECENT {

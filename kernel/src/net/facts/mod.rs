@@ -5,14 +5,14 @@ mod sockets;
 
 use super::network::network;
 use super::tcp::engine::TcpState;
-use super::{Family, LinkKind, NeighborState, NetStack, Route, RouteKind};
+use super::{Family, IfIndex, LinkKind, NeighborState, NetStack, Route, RouteKind};
 use crate::abi::if_arp::{ARPHRD_ETHER, ARPHRD_LOOPBACK};
 use crate::abi::net::net_device_flags as iff;
 use crate::fs::procfs::{self, NetFacts, NetTable, Statistics};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// Length of a line of /proc/net/route without its newline.
 const ROUTE_LINE: usize = 127;
@@ -130,7 +130,15 @@ impl NetFacts for Facts {
                     stack.sockets.iter().filter(|(id, _)| stack.tcp_info(*id).is_ok_and(|i| open(i.state)));
                 counters::snmp(stack.stats(), established.count(), out);
             }
-            // No IPv6 addresses, no packet sockets; netlink sockets are not listed.
+            // The loopback address: interface, prefix length, scope (host), flags (permanent).
+            NetTable::IfInet6 => {
+                let up = stack.interface(IfIndex::LO).filter(|i| i.up);
+                out.extend(up.map(|i| {
+                    let address = u128::from(Ipv6Addr::LOCALHOST);
+                    format!("{address:032x} {:02x} 80 10 80 {:>8}\n", i.index.0, i.name)
+                }));
+            }
+            // No packet sockets; netlink sockets are not listed.
             _ => {}
         });
     }

@@ -14,7 +14,7 @@ use crate::error::{Errno, Error, Result};
 use crate::fs::poll::{PollEvents, PollWatch};
 use crate::mm::{IovDest, IovSource, UserPtr};
 use crate::net::network::{OpenSocket, network};
-use crate::net::{Family, NetError, Shutdown, SocketId, SocketKind};
+use crate::net::{Family, NetError, PacketChoices, Shutdown, SocketId, SocketKind};
 use crate::task::{Capability, Thread};
 use crate::{sched, time};
 use alloc::boxed::Box;
@@ -102,7 +102,7 @@ impl InetSocket {
         }
     }
 
-    fn send_datagram(&self, src: &mut IovSource<'_>, to: Option<SocketAddr>) -> Result<usize> {
+    fn send_datagram(&self, src: &mut IovSource<'_>, to: Option<SocketAddr>, choices: &PacketChoices) -> Result<usize> {
         let mut fault = None;
         let len = src.remaining();
         let sent = self.or_receive(|| {
@@ -113,7 +113,7 @@ impl InetSocket {
                     0
                 }
             };
-            network().call_sending(|stack, now| stack.send_to(self.id(), to, len, now, &mut fill))
+            network().call_sending(|stack, now| stack.send_chosen(self.id(), to, choices, len, now, &mut fill))
         });
         match (sent, fault) {
             (Err(NetError::Fault), Some(fault)) => Err(fault),
@@ -270,7 +270,7 @@ impl SocketOps for InetSocket {
         if options.flags.contains(MessageFlags::OOB) {
             return Err(Errno::EOPNOTSUPP.because("there is no urgent data"));
         }
-        inet_option::check_ancillary(&options.control)?;
+        let choices = inet_option::choices(&options.control)?;
         if self.kind == SocketKind::Tcp {
             if options.flags.contains(MessageFlags::FASTOPEN) {
                 return Err(Errno::EOPNOTSUPP.because("TCP Fast Open is off"));
@@ -280,7 +280,7 @@ impl SocketOps for InetSocket {
         if options.flags.contains(MessageFlags::MORE) {
             return Err(Errno::EOPNOTSUPP.because("datagrams are not put together from several calls"));
         }
-        self.send_datagram(src, self.destination(options.to.as_ref())?)
+        self.send_datagram(src, self.destination(options.to.as_ref())?, &choices)
     }
 
     fn receive(&self, dst: &mut IovDest<'_>, flags: MessageFlags, control: bool) -> Result<Received> {

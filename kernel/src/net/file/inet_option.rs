@@ -11,12 +11,12 @@ use crate::error::{Errno, Result};
 use crate::net::network::network;
 use crate::net::tcp::engine::Congestion;
 use crate::net::tcp::{self, congestion_name};
-use crate::net::{DatagramInfo, Family, IfIndex, SocketKind, SocketOptions};
+use crate::net::{DatagramInfo, Family, IfIndex, PacketChoices, SocketKind, SocketOptions};
 use crate::task::{Capability, Thread};
 use crate::time::Duration;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// Levels are protocol numbers.
 const SOL_IP: i32 = 0;
@@ -27,6 +27,10 @@ const SOL_RAW: i32 = 255;
 const ICMP_FILTER: u32 = 1;
 /// Bytes of a congestion control's name with its NUL (`TCP_CA_NAME_MAX`).
 const CONGESTION_NAME_LEN: usize = 16;
+/// Ancillary data of unix(7).
+const SCM_RIGHTS: u32 = 1;
+const SCM_CREDENTIALS: u32 = 2;
+
 /// `net.core.wmem_max` and `rmem_max`: what SO_SNDBUF and SO_RCVBUF give at most.
 const BUFFER_MAX: usize = tcp::MAX_BUFFER / 2;
 
@@ -217,7 +221,7 @@ fn set_ip(socket: &InetSocket, name: u32, value: &OptionValue<'_>) -> Result<()>
         IP_FREEBIND | IP_TRANSPARENT => Err(Errno::ENOPROTOOPT.because("foreign addresses cannot be bound")),
         IP_ADD_MEMBERSHIP | IP_DROP_MEMBERSHIP => Err(Errno::ENOPROTOOPT.because("there are no multicast groups")),
         IP_OPTIONS => Err(Errno::ENOPROTOOPT.because("there are no IP options")),
-        IP_HDRINCL if v == 0 => Ok(()),
+        IP_HDRINCL if matches!(socket.kind, SocketKind::Raw(_)) => change(socket, |o| o.header_included = v != 0),
         _ => Err(unknown_option(SOL_IP)),
     }
 }
@@ -390,7 +394,8 @@ fn get_ip(socket: &InetSocket, name: u32, o: &SocketOptions) -> Result<Vec<u8>> 
             })?;
             int_bytes(mtu as i32)
         }
-        IP_FREEBIND | IP_TRANSPARENT | IP_HDRINCL => int_bytes(0),
+        IP_HDRINCL => int_bytes(o.header_included.into()),
+        IP_FREEBIND | IP_TRANSPARENT => int_bytes(0),
         IP_OPTIONS => Vec::new(),
         _ => return Err(unknown_option(SOL_IP)),
     })
@@ -414,7 +419,8 @@ pub(super) fn ancillary(socket: &InetSocket, info: &DatagramInfo) -> Vec<Control
     }
     if wants(SOL_IPV6, IPV6_RECVPKTINFO) {
         // struct in6_pktinfo: destination address, interface.
-        let mut data = info.to.to_ipv6_mapped().octets().to_vec();
+        let SocketAddr::V6(to) = Family::Inet6.show(SocketAddrV4::new(info.to, 0)) else { return messages };
+        let mut data = to.ip().octets().to_vec();
         data.extend_from_slice(&info.interface.0.to_ne_bytes());
         messages.push(ControlMessage { level: SOL_IPV6, kind: IPV6_PKTINFO as i32, data });
     }
@@ -427,19 +433,41 @@ pub(super) fn ancillary(socket: &InetSocket, info: &DatagramInfo) -> Vec<Control
     messages
 }
 
-/// Checks ancillary data that a program sends (ip(7)): what would change the packet and cannot is EINVAL.
-pub(super) fn check_ancillary(control: &[ControlMessage]) -> Result<()> {
-    for message in control {
-        let harmless = match (message.level, message.kind as u32) {
-            // The source address and interface that the socket would choose anyway may be named.
-            (SOL_IP, IP_PKTINFO) => message.data.get(4..8).is_some_and(|source| source == [0; 4]),
-            (SOL_IPV6, IPV6_PKTINFO) => message.data.get(..16).is_some_and(|source| source == [0; 16]),
-            (SOL_IP | SOL_IPV6, _) => false,
-            _ => true,
+/// What ancillary data of a program's chooses for the packet that it goes with (ip(7), ipv6(7)). EINVAL for what is
+/// malformed, unknown, or beyond the stack.
+pub(super) fn choices(control: &[ControlMessage]) -> Result<PacketChoices> {
+    let mut choices = PacketChoices::default();
+    for ControlMessage { level, kind, data } in control {
+        let word = |at: usize| data.get(at..).and_then(|d| d.first_chunk::<4>()).copied();
+        let int = || word(0).map(i32::from_ne_bytes).filter(|_| data.len() == 4);
+        let octet = |v: i32, least: i32| u8::try_from(v).ok().filter(|_| v >= least);
+        let understood = match (*level, *kind as u32) {
+            // struct in_pktinfo: interface, source address, and a field that counts on reception only.
+            (SOL_IP, IP_PKTINFO) => word(0).zip(word(4)).filter(|_| data.len() == 12).map(|(index, source)| {
+                choices.interface = Some(IfIndex(u32::from_ne_bytes(index))).filter(|i| i.0 != 0);
+                choices.source = Some(Ipv4Addr::from(source)).filter(|s| !s.is_unspecified());
+            }),
+            // struct in6_pktinfo: source address, interface.
+            (SOL_IPV6, IPV6_PKTINFO) => data.first_chunk::<16>().zip(word(16)).and_then(|(source, index)| {
+                let source = SocketAddrV6::new(Ipv6Addr::from(*source), 0, 0, 0);
+                choices.interface = Some(IfIndex(u32::from_ne_bytes(index))).filter(|i| i.0 != 0);
+                let own = Family::Inet6.to_v4(SocketAddr::V6(source)).ok()?;
+                choices.source = Some(*own.ip()).filter(|s| !s.is_unspecified());
+                Some(())
+            }),
+            (SOL_IP, IP_TTL) | (SOL_IPV6, IPV6_HOPLIMIT) => {
+                int().and_then(|v| octet(v, 1)).map(|v| choices.ttl = Some(v))
+            }
+            (SOL_IP, IP_TOS) | (SOL_IPV6, IPV6_TCLASS) => {
+                let tos = if let [byte] = data[..] { Some(byte) } else { int().and_then(|v| octet(v, 0)) };
+                tos.map(|v| choices.tos = Some(v))
+            }
+            // Descriptions and credentials are passed over, as on Linux; at other levels nobody looks.
+            (SOL_SOCKET, SCM_RIGHTS | SCM_CREDENTIALS) => Some(()),
+            (SOL_SOCKET | SOL_IP | SOL_IPV6, _) => None,
+            _ => Some(()),
         };
-        if !harmless {
-            return Err(Errno::EINVAL.because("ancillary data that the stack cannot act on"));
-        }
+        understood.ok_or(Errno::EINVAL.because("ancillary data that the stack cannot act on"))?;
     }
-    Ok(())
+    Ok(choices)
 }

@@ -7,7 +7,7 @@ use super::{MessageFlags, RawAddress, Received, SendOptions, SocketFile, SocketO
 use crate::error::{Errno, Result};
 use crate::fs::file::{Direction, FileOps, OpenFile};
 use crate::fs::io::block_until_ready;
-use crate::fs::poll::PollEvents;
+use crate::fs::poll::{PollEvents, PollWatch};
 use crate::mm::{IovDest, IovSource};
 use crate::task::Thread;
 use crate::time::{self, Instant};
@@ -49,6 +49,15 @@ impl<'a> Waiter<'a> {
     }
 }
 
+/// Another attempt after some bytes have moved: an error that waits is left for the next call, which has nothing else to
+/// tell. What is returned here instead only ends the loop.
+fn unless_failed<R>(socket: &SocketFile, attempt: impl FnOnce() -> Result<R>) -> Result<R> {
+    if socket.ops().poll(&mut PollWatch::look()).contains(PollEvents::ERR) {
+        return Err(Errno::EIO.because("an error waits"));
+    }
+    attempt()
+}
+
 /// One attempt to receive. A blocking call on a stream wants `SO_RCVLOWAT` bytes.
 pub(super) fn receive_once(
     socket: &SocketFile,
@@ -59,7 +68,7 @@ pub(super) fn receive_once(
 ) -> Result<Received> {
     let ops = socket.ops();
     if !nonblocking && ops.low_water() > 1 && socket.is_stream() {
-        let ready = ops.poll(&mut crate::fs::poll::PollWatch::look());
+        let ready = ops.poll(&mut PollWatch::look());
         let ends = PollEvents::RDHUP | PollEvents::ERR | PollEvents::HUP;
         if !ready.intersects(ends | PollEvents::IN) && dst.remaining() >= ops.low_water() {
             return Err(Errno::EAGAIN.because("fewer than SO_RCVLOWAT bytes have come"));
@@ -89,7 +98,7 @@ pub fn receive(
     }
     let mut last = first.len;
     while last > 0 && !dst.is_empty() {
-        match waiter.repeat(|| receive_once(socket, dst, flags, nonblocking, false)) {
+        match waiter.repeat(|| unless_failed(socket, || receive_once(socket, dst, flags, nonblocking, false))) {
             Ok(more) => {
                 last = more.len;
                 first.len += last;
@@ -107,7 +116,12 @@ pub fn send(t: &Thread, file: &OpenFile, src: &mut IovSource<'_>, mut options: S
     let mut waiter = Waiter::new(t, file, socket, Direction::Write, !options.flags.contains(MessageFlags::DONTWAIT));
     let mut done = 0;
     loop {
-        match waiter.repeat(|| socket.ops().send(src, &options)) {
+        let mut attempt = || socket.ops().send(src, &options);
+        let step = match done {
+            0 => waiter.repeat(attempt),
+            _ => waiter.repeat(|| unless_failed(socket, &mut attempt)),
+        };
+        match step {
             Ok(n) => {
                 done += n;
                 // Ancillary data goes with the first bytes.

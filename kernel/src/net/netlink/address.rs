@@ -7,6 +7,7 @@ use super::wire::{self, Message, Request};
 use crate::error::{Errno, Result};
 use crate::net::network::network;
 use crate::net::{IfIndex, Interface, InterfaceAddr, LinkKind};
+use core::net::Ipv6Addr;
 
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
@@ -24,6 +25,7 @@ const IFA_FLAGS: u16 = 8;
 const SECONDARY: u32 = 0x01;
 /// `IFA_F_PERMANENT`: it does not expire.
 const PERMANENT: u32 = 0x80;
+const AF_INET6: u8 = 10;
 /// `RT_SCOPE_HOST`.
 const SCOPE_HOST: u8 = 254;
 
@@ -32,8 +34,6 @@ fn describe(i: &Interface, a: &InterfaceAddr, message: Message) -> Message {
     let first = i.addresses.iter().find(|o| o.prefix == a.prefix);
     let flags = if first.is_some_and(|f| f.addr != a.addr) { PERMANENT | SECONDARY } else { PERMANENT };
     let scope = if i.kind == LinkKind::Loopback { SCOPE_HOST } else { 0 };
-    // struct ifa_cacheinfo: preferred and valid for ever; made and changed at boot.
-    let forever = [[0xff; 8], [0; 8]].concat();
     message
         .raw(&[2, a.prefix.bits(), flags as u8, scope])
         .word(i.index.0)
@@ -42,7 +42,24 @@ fn describe(i: &Interface, a: &InterfaceAddr, message: Message) -> Message {
         .ipv4(IFA_BROADCAST, a.broadcast)
         .text(IFA_LABEL, &a.label)
         .number(IFA_FLAGS, flags)
-        .attribute(IFA_CACHEINFO, &forever)
+        .attribute(IFA_CACHEINFO, &forever())
+}
+
+/// The one IPv6 address that there is: `::1`, of lo.
+fn describe_loopback6(message: Message) -> Message {
+    message
+        .raw(&[AF_INET6, 128, PERMANENT as u8, SCOPE_HOST])
+        .word(IfIndex::LO.0)
+        .attribute(IFA_ADDRESS, &Ipv6Addr::LOCALHOST.octets())
+        .attribute(IFA_CACHEINFO, &forever())
+        .number(IFA_FLAGS, PERMANENT)
+}
+
+/// struct ifa_cacheinfo: preferred and valid for ever; made and changed at boot.
+fn forever() -> [u8; 16] {
+    let mut info = [0; 16];
+    info[..8].fill(0xff);
+    info
 }
 
 pub(super) fn answer(verb: Verb, request: &Request<'_>, reply: &mut Reply) -> Result<()> {
@@ -56,6 +73,14 @@ pub(super) fn answer(verb: Verb, request: &Request<'_>, reply: &mut Reply) -> Re
                             let message = describe(i, a, reply.message(RTM_NEWADDR));
                             reply.push(message);
                         }
+                    }
+                });
+            }
+            if matches!(request.family(), 0 | AF_INET6) && (only == 0 || only == IfIndex::LO.0) {
+                network().look(|stack| {
+                    if stack.interface(IfIndex::LO).is_some_and(|lo| lo.up) {
+                        let message = describe_loopback6(reply.message(RTM_NEWADDR));
+                        reply.push(message);
                     }
                 });
             }

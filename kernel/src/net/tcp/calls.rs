@@ -9,7 +9,7 @@ use crate::net::addr::FourTuple;
 use crate::net::error::NetError;
 use crate::net::event::Readiness;
 use crate::net::port::Binding;
-use crate::net::socket::{Inner, Shutdown, Socket, SocketId, SocketOptions};
+use crate::net::socket::{Inner, Shutdown, Socket, SocketId};
 use crate::net::stack::NetStack;
 use crate::time::Instant;
 use alloc::collections::VecDeque;
@@ -37,10 +37,24 @@ impl NetStack {
         if !addr.ip().is_unspecified() && !self.ip.is_own(*addr.ip()) {
             return Err(NetError::AddrNotAvailable);
         }
-        let binding = binding_for(id, *addr.ip(), &socket.options);
+        let binding = binding_for(id, *addr.ip(), socket);
         let port = self.tcp.ports.bind(addr.port(), binding, &mut self.ip.rng)?;
-        self.tcp_socket_mut(id)?.bound = Some(SocketAddrV4::new(*addr.ip(), port));
+        let bound = Some(SocketAddrV4::new(*addr.ip(), port));
+        let tcp = self.tcp_socket_mut(id)?;
+        (tcp.bound, tcp.asked) = (bound, bound);
         Ok(())
+    }
+
+    /// Gives back what a connection or a listener that is no more had taken beyond `bind`: the port that was chosen for
+    /// it, the address that followed from the route (`tcp_disconnect` on Linux).
+    fn restore_binding(&mut self, id: SocketId) {
+        let Ok(tcp) = self.tcp_socket_mut(id) else { return };
+        let asked = tcp.asked;
+        match (core::mem::replace(&mut tcp.bound, asked), asked) {
+            (Some(bound), None) => self.tcp.ports.unbind(bound.port(), id),
+            (_, Some(asked)) => self.tcp.ports.restore(asked.port(), id, *asked.ip()),
+            (None, None) => {}
+        }
     }
 
     /// Makes a socket take connections, or changes its backlog (`listen(2)`).
@@ -59,6 +73,7 @@ impl NetStack {
         }
         if self.tcp_socket_mut(id)?.bound.is_none() {
             self.tcp_bind(id, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))?;
+            self.tcp_socket_mut(id)?.asked = None;
         }
         let port = self.tcp_socket_mut(id)?.bound.map_or(0, |b| b.port());
         self.tcp.ports.listen(port, id)?;
@@ -78,7 +93,7 @@ impl NetStack {
         let (family, options) = (listener.family, listener.options.clone());
         let flow = self.tcp.flow_mut(flow_id)?;
         let state = TcpSocketState::Connected { flow: flow_id, reported: true };
-        let tcp = TcpSocket { state, bound: Some(flow.tuple.local), read_shut: false };
+        let tcp = TcpSocket { state, bound: Some(flow.tuple.local), asked: None, read_shut: false };
         let mut socket = Socket::new(family, Inner::Tcp(tcp));
         // The options are the listener's, as they are now (socket(7), "inherited").
         flow.apply_options(&options);
@@ -100,7 +115,7 @@ impl NetStack {
         let socket = self.sockets.get(id).ok_or(NetError::BadSocket)?;
         let (options, bound) = (socket.options.clone(), socket.tcp()?.bound);
         // To "any address" means to ourselves, as on BSD and Linux.
-        let ip = if remote.ip().is_unspecified() { Ipv4Addr::LOCALHOST } else { *remote.ip() };
+        let ip = if remote.ip().is_unspecified() { socket.family.loopback() } else { *remote.ip() };
         let remote = SocketAddrV4::new(ip, remote.port());
         if remote.port() == 0 {
             return Err(NetError::ConnectionRefused);
@@ -109,7 +124,7 @@ impl NetStack {
         if path.is_group() {
             return Err(NetError::NetUnreachable);
         }
-        let local = self.connection_address(id, bound, path.source, remote, &options)?;
+        let local = self.connection_address(id, bound, path.source, remote)?;
         let tuple = FourTuple { local, remote };
         let config = self.engine_config(tuple, &path, &options, now);
         let engine = self.tcp.pool.connect(&config, now);
@@ -146,6 +161,7 @@ impl NetStack {
             self.tcp.remove(flow_id);
             let tcp = self.tcp_socket_mut(id)?;
             tcp.state = TcpSocketState::Unconnected;
+            self.restore_binding(id);
             if let Some(socket) = self.sockets.get_mut(id) {
                 socket.error = None;
             }
@@ -167,7 +183,6 @@ impl NetStack {
         bound: Option<SocketAddrV4>,
         source: Ipv4Addr,
         remote: SocketAddrV4,
-        options: &SocketOptions,
     ) -> Result<SocketAddrV4, NetError> {
         let table = &self.tcp.table;
         if let Some(bound) = bound {
@@ -183,7 +198,7 @@ impl NetStack {
             let local = SocketAddrV4::new(source, port);
             !table.contains_key(&FourTuple { local, remote })
         };
-        let binding = binding_for(id, source, options);
+        let binding = binding_for(id, source, self.sockets.get(id).ok_or(NetError::BadSocket)?);
         let port = self.tcp.ports.bind_for_connection(binding, &mut self.ip.rng, is_free)?;
         Ok(SocketAddrV4::new(source, port))
     }
@@ -313,8 +328,13 @@ impl NetStack {
             TcpSocketState::Connected { flow, .. } => *flow,
             TcpSocketState::Listening(_) if how.read() => {
                 self.stop_listening(id);
+                self.restore_binding(id);
+                // Whoever waits in accept(2) is to find that nobody will ever come.
+                self.note(id);
                 return Ok(());
             }
+            // A listener sends nothing anyway.
+            TcpSocketState::Listening(_) => return Ok(()),
             _ => return Err(NetError::NotConnected),
         };
         tcp.read_shut |= how.read();
@@ -376,9 +396,6 @@ impl NetStack {
             return;
         }
         tcp.state = TcpSocketState::Unconnected;
-        if let Some(bound) = tcp.bound.take() {
-            self.tcp.ports.unbind(bound.port(), id);
-        }
         let ours = |f: &Flow| f.owner == FlowOwner::Handshake(id) || f.owner == FlowOwner::AcceptQueue(id);
         let waiting: Vec<FlowId> = self.tcp.flows.iter().filter(|(_, f)| ours(f)).map(|(k, _)| k).collect();
         for flow_id in waiting {
@@ -459,12 +476,14 @@ impl NetStack {
     }
 }
 
-fn binding_for(socket: SocketId, addr: Ipv4Addr, options: &SocketOptions) -> Binding {
+fn binding_for(id: SocketId, addr: Ipv4Addr, socket: &Socket) -> Binding {
+    let options = &socket.options;
     Binding {
-        socket,
+        socket: id,
         addr,
         reuse_addr: options.reuse_addr,
         reuse_port: options.reuse_port,
+        family: socket.family,
         v6_only: options.v6_only,
         listening: false,
         ephemeral: false,

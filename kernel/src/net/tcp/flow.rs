@@ -31,6 +31,9 @@ const SYN_ACK_TIMEOUT: Duration = Duration::from_secs(63);
 const RETRANSMIT_TIMEOUT: Duration = Duration::from_millis(924_600);
 /// The same for a connection whose socket is closed (`tcp_orphan_retries`).
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(105);
+/// Challenge acknowledgements of one connection are this far apart at least (`tcp_invalid_ratelimit`; RFC 5961,
+/// section 7).
+const CHALLENGE_INTERVAL: Duration = Duration::from_millis(500);
 /// An orphan waits for the peer's FIN no longer than this (`tcp_fin_timeout`).
 const FIN_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -67,6 +70,17 @@ pub(crate) enum TimerAction {
     Abort(NetError),
     /// Forget the flow without a word.
     Drop,
+}
+
+/// What becomes of a received segment that could end a connection, whoever sent it (RFC 5961).
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Screened {
+    /// The engine sees it.
+    Pass,
+    /// It never came.
+    Drop,
+    /// The peer is told what we have, and comes again with the right number if the segment was its own.
+    Challenge,
 }
 
 /// Keep-alive and timeout settings, from the socket's options.
@@ -145,6 +159,9 @@ pub(crate) struct Flow {
     delaying: bool,
     rtt_sample: Option<(u32, Instant)>,
     received_total: u64,
+    /// The sequence number of the peer's SYN.
+    initial_received: Option<u32>,
+    challenged: Option<Instant>,
     /// Total received bytes up to which the peer has been offered room.
     offered_total: u64,
 }
@@ -199,6 +216,8 @@ impl Flow {
             delaying: false,
             rtt_sample: None,
             received_total: 0,
+            initial_received: None,
+            challenged: None,
             offered_total: 0,
         }
     }
@@ -327,13 +346,51 @@ impl Flow {
         }
     }
 
+    /// The sequence number that the peer sends next, once it has sent its SYN.
+    pub(crate) fn next_received(&self) -> Option<u32> {
+        let fin = u32::from(self.engine.state().peer_finished());
+        Some(self.initial_received?.wrapping_add(1).wrapping_add(self.received_total as u32).wrapping_add(fin))
+    }
+
+    /// Looks at a segment that somebody who guesses could have sent to end the connection: a reset counts only with the
+    /// very next sequence number, a SYN never (RFC 5961, sections 3.2 and 4.2).
+    pub(crate) fn screen(&self, segment: &TcpSegment) -> Screened {
+        let (Some(next), state) = (self.next_received(), self.engine.state()) else { return Screened::Pass };
+        if state == TcpState::SynSent {
+            return Screened::Pass;
+        }
+        if segment.flags.contains(TcpFlags::RST) {
+            return match segment.seq.wrapping_sub(next) as usize {
+                0 => Screened::Pass,
+                ahead if ahead < self.engine.receive_capacity() => Screened::Challenge,
+                _ => Screened::Drop,
+            };
+        }
+        match segment.flags.contains(TcpFlags::SYN) && !state.is_opening() {
+            true => Screened::Challenge,
+            false => Screened::Pass,
+        }
+    }
+
+    /// Whether a challenge may be sent now; it counts as sent.
+    pub(crate) fn may_challenge(&mut self, now: Instant) -> bool {
+        let due = self.challenged.is_none_or(|last| now.saturating_since(last) >= CHALLENGE_INTERVAL);
+        if due {
+            self.challenged = Some(now);
+        }
+        due
+    }
+
     /// Keeps books on a received segment, before the engine sees it.
     pub(crate) fn observe_received(&mut self, segment: &TcpSegment, bytes: &[u8], now: Instant) {
         self.last_heard = now;
         self.stats.segments_in += 1;
         self.stop_probing();
-        if segment.flags.contains(TcpFlags::SYN) {
+        // The engine may yet refuse what comes before the connection is made: the last one stands.
+        let opens = self.initial_received.is_none() || self.engine.state() == TcpState::SynSent;
+        if segment.flags.contains(TcpFlags::SYN) && opens {
             self.peer = SynOptions::parse(bytes, segment.header_len);
+            self.initial_received = Some(segment.seq);
         }
         if segment.flags.contains(TcpFlags::ACK)
             && let Some((end, at)) = self.rtt_sample

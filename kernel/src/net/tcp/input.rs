@@ -1,7 +1,7 @@
 //! Segments in: table, listener, TIME-WAIT, reset; and what a change of state means to sockets.
 
 use super::engine::{Congestion, EngineConfig, TcpEngine, TcpState};
-use super::flow::{Flow, FlowOwner};
+use super::flow::{Flow, FlowOwner, Screened};
 use super::segment::{self, ControlSegment, TcpFlags, TcpSegment};
 use super::time_wait::{TIME_WAIT, TimeWaitVerdict};
 use super::{DEFAULT_BUFFER, Entry, FlowId, MAX_BUFFER, MAX_HANDSHAKES, MIN_BUFFER, TcpSocketState};
@@ -10,6 +10,7 @@ use crate::net::error::NetError;
 use crate::net::interface::{IfIndex, QueuedFrame};
 use crate::net::ip::{NextHop, Path};
 use crate::net::ipv4::Ipv4Header;
+use crate::net::port::Binding;
 use crate::net::socket::{SocketId, SocketOptions};
 use crate::net::stack::NetStack;
 use crate::time::Instant;
@@ -56,6 +57,11 @@ impl NetStack {
 
     fn flow_input(&mut self, id: FlowId, segment: &TcpSegment, packet: &[u8], ip: &Ipv4Header, now: Instant) {
         let Some(flow) = self.tcp.flows.get_mut(id) else { return };
+        match flow.screen(segment) {
+            Screened::Pass => {}
+            Screened::Drop => return,
+            Screened::Challenge => return self.challenge(id, now),
+        }
         let before = flow.engine.receive_queued();
         flow.observe_received(segment, &packet[ip.header_len..], now);
         let mut reply = [0; 160];
@@ -80,6 +86,15 @@ impl NetStack {
         }
         self.note_flow(id, now);
         self.tcp.mark_dirty(id);
+    }
+
+    /// Tells the peer what we have sent and received (RFC 5961).
+    fn challenge(&mut self, id: FlowId, now: Instant) {
+        let Some(flow) = self.tcp.flows.get_mut(id).filter(|f| !f.detached && !f.aborting) else { return };
+        let Some(ack) = flow.next_received().filter(|_| flow.may_challenge(now)) else { return };
+        let FourTuple { local, remote } = flow.tuple;
+        let (seq, window) = (flow.snd_max, flow.window);
+        self.send_control(ControlSegment { local, remote, seq, ack, flags: TcpFlags::ACK, window }, now);
     }
 
     /// Looks at a flow after something happened to it: wakes writers, tells sockets and listeners of its state.
@@ -211,7 +226,8 @@ impl NetStack {
     /// The listener for a tuple: the most exact address wins, `SO_REUSEPORT` peers share by hash.
     fn find_listener(&self, tuple: FourTuple) -> Option<SocketId> {
         let matches = |addr: core::net::Ipv4Addr| addr == *tuple.local.ip();
-        let listeners = || self.tcp.ports.bindings(tuple.local.port()).iter().filter(|b| b.listening && !b.v6_only);
+        let hears = |b: &&Binding| b.listening && b.hears(*tuple.local.ip());
+        let listeners = || self.tcp.ports.bindings(tuple.local.port()).iter().filter(hears);
         let exact = listeners().filter(|b| matches(b.addr)).count();
         let any = listeners().filter(|b| b.addr.is_unspecified()).count();
         let (count, want_exact) = if exact > 0 { (exact, true) } else { (any, false) };

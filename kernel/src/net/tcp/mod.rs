@@ -57,6 +57,8 @@ pub(crate) struct TcpSocket {
     pub(crate) state: TcpSocketState,
     /// The local address, once bound; its port is claimed in the port table.
     pub(crate) bound: Option<SocketAddrV4>,
+    /// What `bind` made of it, without what `connect` and `listen` add: it comes back when these have failed or ended.
+    pub(crate) asked: Option<SocketAddrV4>,
     /// `shutdown(SHUT_RD)` was called.
     pub(crate) read_shut: bool,
 }

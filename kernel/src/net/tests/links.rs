@@ -149,6 +149,7 @@ fn frames_for_others_and_martians_are_dropped() {
         (MacAddr([2, 0, 0, 0, 0, 9]), a, b),
         (MAC[B], a, [10, 0, 0, 3]),
         (MAC[B], [127, 0, 0, 1], b),
+        (MAC[B], b, b),
         (MAC[B], a, [127, 0, 0, 1]),
         (MAC[B], [224, 0, 0, 1], b),
         (MAC[B], [255; 4], b),

@@ -1,6 +1,7 @@
 //! Two stacks, one link, virtual time.
 
 mod datagrams;
+mod forged;
 mod fuzz;
 mod links;
 mod pair;

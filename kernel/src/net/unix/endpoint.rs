@@ -39,6 +39,8 @@ pub(super) struct State {
     pub(super) inbox: Inbox,
     /// The full queue that the last send or connect met: there is no use in trying again before it has room.
     obstacle: Option<Weak<Endpoint>>,
+    /// Waiters of sockets that found this one's inbox or backlog full: they hear of room once, and come again.
+    blocked: Vec<Weak<WaitQueue>>,
     /// A connection's name, which is its listener's.
     inherited: Option<Name>,
 }
@@ -56,8 +58,6 @@ pub struct Endpoint {
     state: SpinLock<State>,
     /// Who waits for this socket.
     pub(super) waiters: Arc<WaitQueue>,
-    /// Who waits for room in this socket's inbox or backlog.
-    space: Arc<WaitQueue>,
     pub(super) account: Arc<SendBuffer>,
     /// `SO_PASSCRED`.
     pub(super) pass_credentials: AtomicBool,
@@ -104,6 +104,7 @@ impl Endpoint {
             peer: None,
             inbox: Inbox::default(),
             obstacle: None,
+            blocked: Vec::new(),
             inherited: None,
         };
         let endpoint = Arc::new(Endpoint {
@@ -112,7 +113,6 @@ impl Endpoint {
             state: SpinLock::new(Rank::UnixSocket, state),
             account: SendBuffer::new(waiters.clone()),
             waiters,
-            space: Arc::new(WaitQueue::new()),
             pass_credentials: AtomicBool::new(false),
         });
         ALL.lock().insert(endpoint.id, Arc::downgrade(&endpoint));
@@ -208,7 +208,7 @@ impl Endpoint {
         }
         state.peer = Some(who);
         drop(state);
-        self.space.wake(PollEvents::WRITABLE);
+        self.wake_blocked();
         Ok(())
     }
 
@@ -229,7 +229,7 @@ impl Endpoint {
                 Some(endpoint) => endpoint,
             }
         };
-        self.space.wake(PollEvents::WRITABLE);
+        self.wake_blocked();
         let client = accepted.peer_endpoint();
         let name = client.and_then(|c| c.lock().name().cloned());
         Ok((accepted, name))
@@ -317,7 +317,7 @@ impl Endpoint {
         if let Some(leftovers) = leftovers {
             leftovers.dispose();
         }
-        self.space.wake(PollEvents::WRITABLE);
+        self.wake_blocked();
         Ok(())
     }
 
@@ -329,14 +329,27 @@ impl Endpoint {
         }
     }
 
-    /// Whether the inbox or the backlog has no room for another of `sender`'s.
+    /// Whether the inbox or the backlog has no room for another of `sender`'s, who is told then when there is.
     fn is_full(&self, sender: &Endpoint) -> bool {
-        let state = self.lock();
-        match &state.role {
+        let mut state = self.lock();
+        let full = match &state.role {
             Role::Listening { pending, backlog } => pending.len() > *backlog,
             Role::Connected(peer) if core::ptr::eq(&**peer, sender) => false,
             Role::Closed => false,
             _ => !self.is_connection() && state.inbox.count() > MAX_DATAGRAMS,
+        };
+        if full && !state.blocked.iter().any(|w| core::ptr::eq(w.as_ptr(), Arc::as_ptr(&sender.waiters))) {
+            state.blocked.retain(|w| w.strong_count() > 0);
+            state.blocked.push(Arc::downgrade(&sender.waiters));
+        }
+        full
+    }
+
+    /// Tells those who found no room that there may be some.
+    fn wake_blocked(&self) {
+        let blocked = core::mem::take(&mut self.lock().blocked);
+        for waiters in blocked.iter().filter_map(Weak::upgrade) {
+            waiters.wake(PollEvents::WRITABLE);
         }
     }
 
@@ -352,7 +365,7 @@ impl Endpoint {
     /// Something was taken out of the inbox.
     pub(super) fn made_space(&self) {
         if !self.is_connection() {
-            self.space.wake(PollEvents::WRITABLE);
+            self.wake_blocked();
         }
     }
 
@@ -388,7 +401,7 @@ impl Endpoint {
 
     fn wake_all(&self) {
         self.waiters.wake(PollEvents::READABLE | PollEvents::WRITABLE | PollEvents::RDHUP | PollEvents::HUP);
-        self.space.wake(PollEvents::WRITABLE);
+        self.wake_blocked();
     }
 
     /// The end of the socket: nobody can use it any more. Connections that were never accepted end with a reset.
@@ -442,15 +455,11 @@ impl Endpoint {
             (listening, state.obstacle.as_ref().and_then(Weak::upgrade), peer)
         };
         if let Some(listener) = &obstacle {
-            watch.watch(&listener.space);
             if listener.is_full(self) {
                 // A connect or sendto that waits: neither writable nor, before it is connected, hung up.
                 return events - PollEvents::HUP;
             }
             self.lock().obstacle = None;
-        }
-        if let Some(peer) = &peer {
-            watch.watch(&peer.space);
         }
         if !listening && self.account.writable() && !peer.is_some_and(|p| p.is_full(self)) {
             events |= PollEvents::WRITABLE | PollEvents::WRBAND;

@@ -56,7 +56,12 @@ impl DirProvider for Descriptors {
         let Ok(thread) = self.subject.thread() else { return Ok(Vec::new()) };
         let (base, kind) = if self.info { (INFOS, FileKind::Regular) } else { (LINKS, FileKind::Symlink) };
         let owner = self.subject.number();
-        let entry = |n: i32| Listed { name: format!("{n}").into_bytes(), ino: ino(owner, base + n as usize), kind };
+        let entry = |n: i32| Listed {
+            name: format!("{n}").into_bytes(),
+            ino: ino(owner, base + n as usize),
+            kind,
+            position: n as u64,
+        };
         Ok(thread.files().descriptors().into_iter().map(entry).collect())
     }
 }

@@ -11,6 +11,7 @@ mod status;
 use super::device;
 use crate::error::{Errno, Result};
 use crate::fs::Path;
+use crate::fs::file::OpenFile;
 use crate::fs::inode::{FileKind, Inode, InodeId, LinkTarget};
 use crate::fs::pseudo::{DirProvider, Identity, Listed, PseudoDir, PseudoFile, PseudoLink};
 use crate::sched;
@@ -148,6 +149,13 @@ pub(super) fn lookup(number: i32) -> Result<Arc<dyn Inode>> {
     Ok(subject_directory(Subject { process: thread.process().clone(), thread: Some(thread) }))
 }
 
+/// The process whose directory `file` is; `None` for any other file.
+pub fn process_of(file: &OpenFile) -> Option<Arc<Process>> {
+    let directory: &PseudoDir = file.ops().downcast_ref()?;
+    let SubjectDir(subject) = directory.provider()?;
+    subject.thread.is_none().then(|| subject.process.clone())
+}
+
 fn subject_directory(subject: Subject) -> Arc<dyn Inode> {
     PseudoDir::new(subject.identity(0, 0o555), SubjectDir(subject))
 }
@@ -214,7 +222,12 @@ impl DirProvider for SubjectDir {
         let entries = (1..).zip(ENTRIES).filter(|(_, (name, _))| self.has(name));
         let number = self.0.number();
         Ok(entries
-            .map(|(i, (name, e))| Listed { name: name.as_bytes().to_vec(), ino: ino(number, i), kind: kind(e) })
+            .map(|(i, (name, e))| Listed {
+                name: name.as_bytes().to_vec(),
+                ino: ino(number, i),
+                kind: kind(e),
+                position: i as u64,
+            })
             .collect())
     }
 }
@@ -238,8 +251,11 @@ impl DirProvider for Tasks {
             name: format!("{}", t.tid().0).into_bytes(),
             ino: ino(t.tid().0, 0),
             kind: FileKind::Directory,
+            position: t.tid().0 as u64,
         };
-        Ok(self.0.threads().iter().map(entry).collect())
+        let mut all: Vec<Listed> = self.0.threads().iter().map(entry).collect();
+        all.sort_unstable_by_key(|e| e.position);
+        Ok(all)
     }
 }
 
