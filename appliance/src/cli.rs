@@ -12,8 +12,9 @@ use crate::bench::systems::Kind;
 use crate::bench::workloads::Workload;
 use crate::guest::Hook;
 use crate::interrupt::Interrupt;
+use crate::report::timestamp::Timestamp;
 use crate::rootfs::recipe::Recipe;
-use crate::{bench, doctor, down, rootfs, shell};
+use crate::{bench, doctor, down, rootfs, shell, soak};
 
 /// Runs programs in Flatland guests and measures them.
 #[derive(Debug, Parser)]
@@ -34,6 +35,9 @@ enum Command {
     Bench(BenchArgs),
     /// Boot a guest with a shell on this terminal
     Shell(ShellArgs),
+    /// Work a guest for long and see that it does not grow
+    #[command(subcommand)]
+    Soak(SoakCommand),
     /// Clear what a killed appliance left on the host (needs root)
     Down,
 }
@@ -42,6 +46,40 @@ enum Command {
 enum RootfsCommand {
     /// Build a root directory from Debian packages
     Build(BuildArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum SoakCommand {
+    /// Make and end processes and threads
+    Process(SoakArgs),
+}
+
+#[derive(Debug, Args)]
+struct SoakArgs {
+    /// Processes to fork, execute and wait for
+    #[arg(long, default_value_t = 100_000, value_name = "N")]
+    cycles: u64,
+    /// Threads to make and join
+    #[arg(long, default_value_t = 1_000_000, value_name = "N")]
+    threads: u64,
+    /// Decides how they are batched and how they end
+    #[arg(long, default_value_t = 1, value_name = "S")]
+    seed: u32,
+    /// How system calls reach the guest's kernel
+    #[arg(long, value_enum, default_value = "patch")]
+    hook: Hook,
+    /// Guest memory
+    #[arg(long, default_value = "512m", value_name = "SIZE")]
+    mem: String,
+    /// Folder of the report [default: soak-results/TIME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// A root directory with the soak program [default: built in the cache folder]
+    #[arg(long, value_name = "DIR")]
+    rootfs: Option<PathBuf>,
+    /// The kernel to boot [default: beside this program]
+    #[arg(long, value_name = "PATH")]
+    vmlinux: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -122,7 +160,24 @@ impl Cli {
             Command::Rootfs(RootfsCommand::Build(args)) => args.run(),
             Command::Bench(args) => bench::run(Plan::new(args.wishes())?),
             Command::Shell(args) => shell::run(args.options()),
+            Command::Soak(SoakCommand::Process(args)) => soak::run(&args.options()),
             Command::Down => down::run(),
+        }
+    }
+}
+
+impl SoakArgs {
+    fn options(self) -> soak::Options {
+        let out = || PathBuf::from("soak-results").join(Timestamp::now().compact());
+        soak::Options {
+            cycles: self.cycles,
+            threads: self.threads,
+            seed: self.seed,
+            hook: self.hook,
+            memory: self.mem,
+            rootfs: self.rootfs,
+            vmlinux: self.vmlinux,
+            out: self.out.unwrap_or_else(out),
         }
     }
 }

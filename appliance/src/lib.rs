@@ -22,4 +22,5 @@ pub mod progress;
 pub mod report;
 pub mod rootfs;
 pub mod shell;
+pub mod soak;
 pub mod wiring;

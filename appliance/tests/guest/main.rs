@@ -12,5 +12,6 @@ mod netperf;
 mod noise;
 mod programs;
 mod shell;
+mod soak;
 mod terminal;
 mod transfer;

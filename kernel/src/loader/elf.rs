@@ -8,7 +8,9 @@ use crate::error::{Errno, Error, Result};
 use crate::fs::file::{MapSource, OpenFile};
 use crate::host::Prot;
 use crate::mm::spare::Key;
-use crate::mm::{Backing, FileBacking, FileVersion, IovDest, MapRequest, Mm, Placement, VmFlags, Zone, page_align_up, user};
+use crate::mm::{
+    Backing, FileBacking, FileVersion, IovDest, MapRequest, Mm, Placement, VmFlags, Zone, page_align_up, user,
+};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 

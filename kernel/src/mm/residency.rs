@@ -224,8 +224,6 @@ fn make_resident(mm: &Arc<Mm>) {
 /// A copy of `parent` for a child that runs at the same addresses. The child is resident afterwards. ENOMEM if the guest
 /// has no memory for a whole copy.
 pub fn fork(parent: &Arc<Mm>) -> Result<Arc<Mm>> {
-    let child = Mm::new();
-    child.copy_from(parent);
     let areas = parent.areas();
     let everything: Vec<Range<usize>> = areas.iter().map(VmArea::range).collect();
     let private = private_runs(&areas, &everything);
@@ -236,6 +234,9 @@ pub fn fork(parent: &Arc<Mm>) -> Result<Arc<Mm>> {
         }
         parent.charge_parked(pages, true)?;
     }
+    // Not before: a space with the parent's lists that is no relative of it would take its memory along.
+    let child = Mm::new();
+    child.copy_from(parent);
     let mut spaces = SPACES.lock();
     let at = spaces.families.iter().position(|f| f.has(parent)).unwrap_or_else(|| {
         spaces.families.push(Family { members: alloc::vec![Arc::downgrade(parent)], resident: Weak::new() });

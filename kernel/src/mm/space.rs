@@ -11,9 +11,9 @@
 use super::areas::Areas;
 use super::parked::{Parked, Saved};
 use super::residency;
-use super::vm_area::{Backing, FileBacking, VmArea, VmFlags};
 use super::spare::{self, Part};
 use super::texts;
+use super::vm_area::{Backing, FileBacking, VmArea, VmFlags};
 use super::window::{STUB_DISTANCE, Zone, window};
 use crate::abi::PAGE_SIZE;
 use crate::error::{Errno, Result};
@@ -367,8 +367,7 @@ impl Mm {
             return Err(Errno::ENOMEM.because("larger than the guest's memory (mem=)"));
         }
         let is_file = matches!(backing, Backing::File(_));
-        let range =
-            place(&mut inner, self.has_relatives(), len, request.placement, request.zone, &granted, is_file)?;
+        let range = place(&mut inner, self.has_relatives(), len, request.placement, request.zone, &granted, is_file)?;
         let area = VmArea {
             start: range.start,
             end: range.end,

@@ -226,4 +226,3 @@ fn restore(piece: &VmArea, prot: Prot) -> Result<()> {
         }
     }
 }
-

@@ -41,6 +41,7 @@ impl Guest {
     }
 
     /// Puts a text into the root directory.
+    #[allow(dead_code, reason = "each test takes what it needs of this module")]
     pub fn write(&self, name: &str, text: &str) {
         fs::write(self.root.join(name), text).expect("a file of the root directory");
     }
@@ -64,7 +65,11 @@ impl Guest {
     pub fn command(&self, hook: &str, init: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vmlinux"));
         command.arg("rootfstype=hostfs").arg(format!("rootflags={}", self.root.display()));
-        command.arg(format!("mem={}", self.memory)).arg("loglevel=5").arg(format!("hook={hook}")).arg(format!("init={init}"));
+        command
+            .arg(format!("mem={}", self.memory))
+            .arg("loglevel=5")
+            .arg(format!("hook={hook}"))
+            .arg(format!("init={init}"));
         command.arg("--").args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -8,8 +8,7 @@ use super::{Better, Case, Metric, Server, words};
 
 const COST: [Metric; 1] = [Metric { name: "cycle", unit: "µs", better: Better::Lower }];
 /// The ways that the program knows.
-const CASES: [&str; 8] =
-    ["fork", "vfork", "exec-static", "vfork-exec", "spawn", "exec-dynamic", "shell", "fork-large"];
+const CASES: [&str; 8] = ["fork", "vfork", "exec-static", "vfork-exec", "spawn", "exec-dynamic", "shell", "fork-large"];
 /// The program's time budget: medians settle long before a network test's seconds are over.
 const MILLISECONDS: u32 = 1000;
 
