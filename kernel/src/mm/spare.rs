@@ -115,8 +115,8 @@ pub fn held() -> usize {
     total_pages(&SPARES.lock()) * PAGE_SIZE
 }
 
-/// Gives all spare parts up; returns whether there were any.
-pub(super) fn drop_all() -> bool {
+/// Gives all spare parts up, with the files that they hold; returns whether there were any.
+pub fn drop_all() -> bool {
     let spares = core::mem::take(&mut *SPARES.lock());
     let any = !spares.is_empty();
     spares.into_iter().for_each(discard);

@@ -238,6 +238,15 @@ impl Text {
         }
     }
 
+    /// The proven sites inside a mapping of this text, by address, with the number that they load.
+    pub(super) fn sites_in(&self, area: &VmArea) -> Vec<(usize, u32)> {
+        let super::Backing::File(f) = &area.backing else { return Vec::new() };
+        let start = area.start.wrapping_sub((f.offset - self.offset) as usize);
+        let inside = |site: &usize| *site >= area.start && site + SITE_LEN <= area.end;
+        let known = self.known.lock();
+        known.sites.iter().map(|(&o, &nr)| (start.wrapping_add(o as usize), nr)).filter(|(s, _)| inside(s)).collect()
+    }
+
     /// Where in this text `addr` lies.
     fn offset_of(&self, area: &VmArea, addr: usize) -> Option<u32> {
         let super::Backing::File(f) = &area.backing else { return None };
