@@ -12,7 +12,7 @@ use super::thread::{Completion, Thread, ThreadParts};
 use crate::abi::general as c;
 use crate::arch;
 use crate::error::{Errno, Result};
-use crate::mm::{Mm, UserPtr, residency, window};
+use crate::mm::{Access, Mm, UserPtr, residency, window};
 use crate::sched;
 use crate::signal::{ProcessSignals, Signal};
 use crate::task::Resource;
@@ -151,6 +151,16 @@ pub fn do_clone(t: &Thread, request: &CloneRequest) -> Result<usize> {
     let made = make(t, request, Tid(id), mm).and_then(|thread| {
         // After a fork the window shows the child's memory, where its number goes.
         if flags.contains(CloneFlags::CHILD_SETTID) {
+            if forked {
+                // It is the child that gets the page: a fault of ours would be resolved for the caller's memory.
+                for addr in [request.child_tid.addr(), request.child_tid.addr().wrapping_add(3)] {
+                    if window::get()
+                        .is_some_and(|w| w.contains(addr, 1) && (!w.is_populated(addr) || w.is_tracked(addr)))
+                    {
+                        let _ = thread.mm().fault(addr, Access::Write);
+                    }
+                }
+            }
             let _ = request.child_tid.write(id);
         }
         if forked && flags.intersects(CloneFlags::PIDFD | CloneFlags::PARENT_SETTID) {
