@@ -17,7 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BATCH = 8, REPORTS = 100 };
+/* the pause lets whoever reads the reports look at the machine as it is */
+enum { BATCH = 8, REPORTS = 100, PAUSE_US = 20000 };
 
 extern char **environ;
 static unsigned seed;
@@ -52,6 +53,7 @@ static void report(const char *phase, long done)
 {
 	printf("soak phase=%s done=%ld free_kb=%ld\n", phase, done, free_kb());
 	fflush(stdout);
+	usleep(PAUSE_US);
 }
 
 /* what the child does, and the status that it must end with */

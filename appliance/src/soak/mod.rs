@@ -113,13 +113,15 @@ fn watch(vmlinux: &std::path::Path, boot: &Boot, interrupt: &Interrupt) -> Resul
         if line == "soak end" {
             ended = true;
         } else if let Some((phase, done, guest_free_kb)) = parse(line) {
+            // The guest pauses after each line, so that only its own sudden end comes before a sample.
+            let (Ok(pss_kb), Ok(descriptors)) = (pss_kb(process.id()), descriptors(process.id())) else { continue };
             samples.push(Sample {
                 seconds: (begun.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
                 phase,
                 done,
                 guest_free_kb,
-                pss_kb: pss_kb(process.id())?,
-                descriptors: descriptors(process.id())?,
+                pss_kb,
+                descriptors,
             });
         }
     }
