@@ -15,11 +15,12 @@ use crate::bench::workloads::command::{Number, UserCommand};
 use crate::bench::workloads::{Better, Workload};
 use crate::guest::Hook;
 use crate::interrupt::Interrupt;
+use crate::report::timestamp::Timestamp;
 use crate::rootfs::ext4::parse_size;
 use crate::rootfs::image::{self, Form};
 use crate::rootfs::recipe::Recipe;
-use crate::soak::SoakArgs;
-use crate::{bench, doctor, down, paperwork, rootfs, shell, switch};
+use crate::soak::storage::StorageArgs;
+use crate::{bench, doctor, down, paperwork, rootfs, shell, soak, switch};
 
 /// Runs programs in Flatland guests and measures them.
 #[derive(Debug, Parser)]
@@ -41,7 +42,8 @@ enum Command {
     /// Boot a guest with a shell on this terminal
     Shell(ShellArgs),
     /// Run something for long and look whether it holds
-    Soak(SoakArgs),
+    #[command(subcommand)]
+    Soak(SoakCommand),
     /// Switch ethernet frames between vhost-user ports and taps
     Switch(SwitchArgs),
     /// Clear what a killed appliance left on the host (needs root)
@@ -97,6 +99,42 @@ struct ImportArgs {
     /// Where the image or archive goes [default: NAME.ext4 or NAME.cpio here]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum SoakCommand {
+    /// Kill machines while they write, and see that their ext4 images lose nothing
+    Storage(StorageArgs),
+    /// Make and end processes and threads, and see that the machine does not grow
+    Process(ProcessArgs),
+}
+
+#[derive(Debug, Args)]
+struct ProcessArgs {
+    /// Processes to fork, execute and wait for
+    #[arg(long, default_value_t = 100_000, value_name = "N")]
+    cycles: u64,
+    /// Threads to make and join
+    #[arg(long, default_value_t = 1_000_000, value_name = "N")]
+    threads: u64,
+    /// Decides how they are batched and how they end
+    #[arg(long, default_value_t = 1, value_name = "S")]
+    seed: u32,
+    /// How system calls reach the guest's kernel
+    #[arg(long, value_enum, default_value = "patch")]
+    hook: Hook,
+    /// Guest memory
+    #[arg(long, default_value = "512m", value_name = "SIZE")]
+    mem: String,
+    /// Folder of the report [default: soak-results/TIME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// A root directory with the soak program [default: built in the cache folder]
+    #[arg(long, value_name = "DIR")]
+    rootfs: Option<PathBuf>,
+    /// The kernel to boot [default: beside this program]
+    #[arg(long, value_name = "PATH")]
+    vmlinux: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -229,11 +267,28 @@ impl Cli {
             Command::Rootfs(RootfsCommand::Import(args)) => args.run(),
             Command::Bench(args) => bench::run(Plan::new(args.wishes()?)?),
             Command::Shell(args) => shell::run(args.options()),
-            Command::Soak(args) => args.run(),
+            Command::Soak(SoakCommand::Storage(args)) => args.run(),
+            Command::Soak(SoakCommand::Process(args)) => soak::process::run(&args.options()),
             Command::Switch(args) => switch::run(&args.options()),
             Command::Down => down::run(),
             Command::Completions { shell } => paperwork::completions(Cli::command(), shell),
             Command::Man { out } => paperwork::manual_pages(Cli::command(), &out),
+        }
+    }
+}
+
+impl ProcessArgs {
+    fn options(self) -> soak::process::Options {
+        let out = || PathBuf::from("soak-results").join(Timestamp::now().compact());
+        soak::process::Options {
+            cycles: self.cycles,
+            threads: self.threads,
+            seed: self.seed,
+            hook: self.hook,
+            memory: self.mem,
+            rootfs: self.rootfs,
+            vmlinux: self.vmlinux,
+            out: self.out.unwrap_or_else(out),
         }
     }
 }
@@ -330,7 +385,7 @@ mod tests {
 
     #[test]
     fn systems_and_workloads_have_their_documented_names() {
-        let line = "--workloads iperf3,netperf,getpid,lmbench,boot,memory --systems all --runs 4 --free";
+        let line = "--workloads iperf3,netperf,getpid,lmbench,process,boot,memory --systems all --runs 4 --free";
         let wishes = bench(&line.split(' ').collect::<Vec<_>>()).unwrap();
         assert_eq!(wishes.workloads, Workload::ALL);
         assert_eq!(wishes.systems.iter().map(|choice| choice.kind).collect::<Vec<_>>(), Kind::ALL);

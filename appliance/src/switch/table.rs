@@ -78,7 +78,7 @@ mod tests {
         let (mut table, now) = (StationTable::default(), Instant::now());
         for i in 0..2 * MAX_STATIONS as u32 {
             let [a, b, c, d] = i.to_be_bytes();
-            table.learn(MacAddr([2, 0, a, b, c, d]), 0, now);
+            table.learn(MacAddr([2, 1, a, b, c, d]), 0, now);
         }
         assert_eq!(table.behind(0), MAX_STATIONS);
         table.learn(MacAddr([6; 6]), 1, now + AGING);

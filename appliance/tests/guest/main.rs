@@ -15,6 +15,7 @@ mod noise;
 mod peers;
 mod programs;
 mod shell;
+mod soak;
 mod terminal;
 mod transfer;
 mod vhost_user;

@@ -25,6 +25,11 @@ pub fn sigreturn_address() -> u64 {
     entry::sigreturn()
 }
 
+/// Waits until the processor sees code that was changed through another mapping (Intel SDM vol. 3, 9.1.3).
+pub fn serialize() {
+    let _ = core::arch::x86_64::__cpuid(0);
+}
+
 /// Makes this host thread vCPU `index` and arms the traps: from here on, a system call instruction outside the host's
 /// own text is the guest's. `enter` is then the vCPU's idle loop.
 pub fn start_vcpu(index: usize) -> crate::error::Result<()> {

@@ -7,7 +7,7 @@ use crate::error::Errno;
 use crate::fs::file::OpenFile;
 use crate::fs::{Actor, FdTable, Resolve};
 use crate::loader::{self, Program, Request};
-use crate::mm::{Access, FaultError, window};
+use crate::mm::{Access, FaultError, texts, window};
 use crate::sched;
 use crate::signal;
 use crate::task::{self, Rlimits, Thread, ThreadParts};
@@ -16,7 +16,6 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 /// What Linux tries where `init=` is not given.
 const DEFAULT_INITS: [&str; 4] = ["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"];
@@ -99,14 +98,6 @@ fn open_console(files: &FdTable) -> Result<(), BootError> {
     Ok(())
 }
 
-/// Whether call sites are patched (`hook=patch`).
-static PATCHING: AtomicBool = AtomicBool::new(false);
-
-/// Turns patching on or off.
-pub(super) fn set_patching(on: bool) {
-    PATCHING.store(on, Ordering::Relaxed);
-}
-
 /// What the entry code calls.
 pub(super) fn hooks() -> Hooks {
     Hooks {
@@ -120,7 +111,7 @@ pub(super) fn hooks() -> Hooks {
 
 fn serve_syscall(frame: &mut TrapFrame) {
     if let Some(t) = sched::current() {
-        if frame.trapped != 0 && PATCHING.load(Ordering::Relaxed) {
+        if frame.trapped != 0 && texts::enabled() {
             t.mm().note_trapped_call(frame.rip as usize, frame.orig_rax);
         }
         syscall::dispatch(t, frame);
@@ -142,7 +133,12 @@ fn guest_fault(_frame: &mut TrapFrame, trap: &Trap) {
         };
         match t.mm().fault(addr, access) {
             Ok(()) => return,
-            Err(FaultError::OutOfMemory) => return signal::out_of_memory(t),
+            Err(FaultError::OutOfMemory) => {
+                if signal::out_of_memory(t) {
+                    sched::yield_now();
+                }
+                return;
+            }
             Err(FaultError::BeyondEnd) => return signal::force_bus(t, trap),
             Err(end) => return signal::force_segv(t, end == FaultError::Denied, trap),
         }

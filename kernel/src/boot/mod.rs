@@ -103,7 +103,9 @@ fn boot(o: &Options) -> Result<core::convert::Infallible, BootError> {
         Idle::Spin(d) => IdlePolicy::Spin(d),
         Idle::Sleep => IdlePolicy::Sleep,
     });
-    init::set_patching(o.hook == Hook::Patch);
+    if o.hook == Hook::Patch {
+        mm::texts::enable();
+    }
     arch::set_hooks(init::hooks());
     let thread = init::prepare(o)?;
     tty::register_poller()?;

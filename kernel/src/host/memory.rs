@@ -4,7 +4,7 @@ use crate::abi::PAGE_SIZE;
 use crate::error::{Errno, Result};
 use alloc::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use core::ptr::{self, NonNull};
-use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap};
 
 /// A mapping of anonymous host memory; unmapped when dropped.
 #[derive(Debug)]
@@ -19,6 +19,14 @@ impl Mapping {
         let prot = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a fresh mapping at an address of the host's choice touches nothing that exists.
         let start = unsafe { mmap_anonymous(ptr::null_mut(), len, prot, MapFlags::PRIVATE | MapFlags::NORESERVE) };
+        Ok(Mapping { start: start.map_err(|_| Errno::ENOMEM)? as usize, len })
+    }
+
+    /// The first `len` bytes of a file, shared and writable. ENOMEM if the host has no address range.
+    pub(super) fn shared(file: impl rustix::fd::AsFd, len: usize) -> Result<Self> {
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: as above.
+        let start = unsafe { rustix::mm::mmap(ptr::null_mut(), len, prot, MapFlags::SHARED, file, 0) };
         Ok(Mapping { start: start.map_err(|_| Errno::ENOMEM)? as usize, len })
     }
 
@@ -104,6 +112,52 @@ impl Drop for AlignedBuffer {
     fn drop(&mut self) {
         // SAFETY: allocated with this layout.
         unsafe { dealloc(self.at.as_ptr(), self.layout) };
+    }
+}
+
+/// Pages of zero memory that the host gives as they are touched and takes back when they are forgotten.
+pub struct LazyPages {
+    mapping: Mapping,
+    pages: usize,
+}
+
+// SAFETY: the mapping is plain memory that only this value refers to.
+unsafe impl Send for LazyPages {}
+
+impl LazyPages {
+    /// `pages` zero pages. ENOMEM if the host has no address range for them.
+    pub fn new(pages: usize) -> Result<Self> {
+        Ok(LazyPages { mapping: Mapping::zeroed(pages * PAGE_SIZE)?, pages })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.pages
+    }
+
+    fn address(&self, index: usize) -> usize {
+        assert!(index < self.pages, "no page {index}");
+        self.mapping.start + index * PAGE_SIZE
+    }
+
+    /// A page's bytes.
+    pub fn page(&self, index: usize) -> &[u8; PAGE_SIZE] {
+        // SAFETY: the page lies inside the mapping, is initialised, and borrowed with `self`.
+        unsafe { &*(self.address(index) as *const [u8; PAGE_SIZE]) }
+    }
+
+    /// A page's bytes, writable.
+    pub fn page_mut(&mut self, index: usize) -> &mut [u8; PAGE_SIZE] {
+        // SAFETY: the page lies inside the mapping, is initialised, and borrowed mutably with `self`.
+        unsafe { &mut *(self.address(index) as *mut [u8; PAGE_SIZE]) }
+    }
+
+    /// Gives the pages' memory back; they read as zeros afterwards.
+    pub fn forget(&mut self, pages: core::ops::Range<usize>) {
+        let Some(last) = pages.clone().next_back() else { return };
+        let (start, end) = (self.address(pages.start), self.address(last) + PAGE_SIZE);
+        // SAFETY: the range lies inside the mapping; `self` is borrowed mutably. A failure only keeps the memory.
+        let _ = unsafe { madvise(start as *mut _, end - start, Advice::LinuxDontNeed) };
     }
 }
 

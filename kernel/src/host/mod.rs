@@ -15,13 +15,15 @@ pub mod seccomp;
 pub mod signal;
 mod system;
 pub mod text;
+mod text_image;
 pub mod vdso;
 mod window;
 
 pub use events::{WakeUp, is_stopping, kick, stop, stop_status, wait_for_events, write_stderr};
 pub use fd::HostFd;
-pub use memory::{AlignedBuffer, LazyWords, Mapping};
+pub use memory::{AlignedBuffer, LazyPages, LazyWords, Mapping};
 pub use preempt::{arm_preemption, preemption_fired, start_preemption_timer};
 pub use raw::{exit_now, walk_frames};
 pub use system::{clock_source_is_tsc, raise_descriptor_limit, random, read_file};
+pub use text_image::TextImage;
 pub use window::{HostWindow, Prot};

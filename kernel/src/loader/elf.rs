@@ -7,7 +7,10 @@ use crate::abi::PAGE_SIZE;
 use crate::error::{Errno, Error, Result};
 use crate::fs::file::{MapSource, OpenFile};
 use crate::host::Prot;
-use crate::mm::{Backing, FileBacking, IovDest, MapRequest, Mm, Placement, VmFlags, Zone, page_align_up, user};
+use crate::mm::spare::Key;
+use crate::mm::{
+    Backing, FileBacking, FileVersion, IovDest, MapRequest, Mm, Placement, VmFlags, Zone, page_align_up, user,
+};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -212,19 +215,25 @@ pub struct Image {
     pub code: (usize, usize),
 }
 
-/// Maps the image into `mm`.
-pub fn map_image(mm: &Arc<Mm>, file: &Arc<OpenFile>, h: &Headers) -> Result<Image> {
-    let MapSource::Host(host) = file.ops().map_source(file)? else {
-        return Err(bad("the file system cannot map executables"));
+/// Maps the image into `mm`, or takes one that another program has left. `version` is the file's, if it has one.
+pub fn map_image(mm: &Arc<Mm>, file: &Arc<OpenFile>, h: &Headers, version: Option<FileVersion>) -> Result<Image> {
+    let key = version.filter(|v| h.relocatable && v.is_settled()).map(Key::Image);
+    let spare = key.as_ref().and_then(|key| mm.adopt(key));
+    let is_new = spare.is_none();
+    let bias = match spare {
+        Some(range) => range.start.wrapping_sub(h.span.0),
+        None => map_afresh(mm, file, h)?,
     };
-    let bias = if h.relocatable { reserve_anywhere(mm, h)? } else { reserve_fixed(mm, h)? };
     let mut code = (0, 0);
     for s in &h.segments {
         let start = bias.wrapping_add(s.vaddr);
-        map_segment(mm, file, &host, s, start)?;
+        clear_tail(s, start)?;
         if s.prot.contains(Prot::EXEC) && code == (0, 0) {
             code = (start, start + s.mem_size);
         }
+    }
+    if let (Some(key), true) = (key, is_new) {
+        mm.note_part(key, bias.wrapping_add(h.span.0)..bias.wrapping_add(h.span.1));
     }
     Ok(Image {
         bias,
@@ -233,6 +242,28 @@ pub fn map_image(mm: &Arc<Mm>, file: &Arc<OpenFile>, h: &Headers) -> Result<Imag
         phnum: h.phdrs.1,
         code,
     })
+}
+
+/// Maps all segments; returns the bias.
+fn map_afresh(mm: &Arc<Mm>, file: &Arc<OpenFile>, h: &Headers) -> Result<usize> {
+    let MapSource::Host(host) = file.ops().map_source(file)? else {
+        return Err(bad("the file system cannot map executables"));
+    };
+    let bias = if h.relocatable { reserve_anywhere(mm, h)? } else { reserve_fixed(mm, h)? };
+    for s in &h.segments {
+        map_segment(mm, file, &host, s, bias.wrapping_add(s.vaddr))?;
+    }
+    Ok(bias)
+}
+
+/// As Linux: a writable segment's last page is zeroed behind its file bytes; a read-only one shows the file.
+fn clear_tail(s: &Segment, start: usize) -> Result<()> {
+    let file_end = start + s.file_size;
+    let tail = file_end.next_multiple_of(PAGE_SIZE) - file_end;
+    if s.file_size > 0 && s.mem_size > s.file_size && s.prot.contains(Prot::WRITE) && tail > 0 {
+        user::clear_user(file_end, tail).map_err(|_| bad("a segment reaches beyond the end of the file"))?;
+    }
+    Ok(())
 }
 
 /// Reserves the image's span at an address of the window's choice; returns the bias.
@@ -286,20 +317,15 @@ fn map_segment(mm: &Mm, file: &OpenFile, host: &Arc<crate::host::HostFd>, s: &Se
             placement: Placement::Fixed(page_start),
             prot: s.prot,
             flags: VmFlags::empty(),
-            backing: Backing::File(FileBacking {
-                host: host.clone(),
-                offset: s.offset - (start - page_start) as u64,
-                path: file.path().cloned(),
-                may_write: true,
-            }),
+            backing: Backing::File(FileBacking::new(
+                host.clone(),
+                s.offset - (start - page_start) as u64,
+                file.path().cloned(),
+                true,
+            )),
             name: "",
             zone: Zone::Image,
         })?;
-        // As Linux: a writable segment's last page is zeroed behind its file bytes; a read-only one shows the file.
-        if s.mem_size > s.file_size && s.prot.contains(Prot::WRITE) && file_end < file_pages_end {
-            user::clear_user(file_end, file_pages_end - file_end)
-                .map_err(|_| bad("a segment reaches beyond the end of the file"))?;
-        }
         anonymous_from = file_pages_end;
     }
     if mem_end > anonymous_from {

@@ -5,6 +5,7 @@
 
 mod elf;
 pub mod exec;
+mod known;
 mod script;
 mod stack;
 
@@ -15,10 +16,11 @@ use crate::error::{Errno, Result};
 use crate::fs::file::{OpenFile, OpenFlags};
 use crate::fs::mount::MountFlags;
 use crate::fs::{Actor, FileKind, Path, Resolve, permission};
-use crate::mm::{Mm, ProgramLayout};
+use crate::mm::{FileVersion, Mm, ProgramLayout};
 use crate::task::{Credentials, Resource, Rlimits};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use known::Known;
 
 /// A program to be started.
 pub struct Request<'a> {
@@ -80,30 +82,72 @@ fn credentials_for(who: &Credentials, file: &OpenFile) -> Result<Credentials> {
     Ok(who.after_exec(uid, gid))
 }
 
+fn version_of(file: &OpenFile) -> Option<FileVersion> {
+    file.path().and_then(FileVersion::of)
+}
+
+/// An executable file as the loader wants it.
+struct Executable {
+    file: Arc<OpenFile>,
+    version: Option<FileVersion>,
+    known: Arc<Known>,
+}
+
+impl Executable {
+    /// A file that was started before.
+    fn known(file: &Arc<OpenFile>, version: Option<FileVersion>) -> Option<Self> {
+        let known = known::find(&version?)?;
+        Some(Executable { file: file.clone(), version, known })
+    }
+
+    /// Reads what must be known of a file.
+    fn read(file: &Arc<OpenFile>, version: Option<FileVersion>) -> Result<Self> {
+        let headers = elf::Headers::read(file)?;
+        let interpreter = headers.interpreter(file)?;
+        let known = Arc::new(Known { headers, interpreter });
+        if let Some(version) = version {
+            known::remember(version, known.clone());
+        }
+        Ok(Executable { file: file.clone(), version, known })
+    }
+
+    fn map(&self, mm: &Arc<Mm>) -> Result<elf::Image> {
+        elf::map_image(mm, &self.file, &self.known.headers, self.version)
+    }
+}
+
 /// Loads a program into a fresh address space.
 pub fn load(mut request: Request<'_>) -> Result<Program> {
     let exe_name = request.name.clone();
     let mut scripts = 0;
-    while let Some(line) = script::read(&request.file)? {
+    let program = loop {
+        let version = version_of(&request.file);
+        if let Some(program) = Executable::known(&request.file, version) {
+            break program;
+        }
+        let Some(line) = script::read(&request.file)? else { break Executable::read(&request.file, version)? };
         scripts += 1;
         if scripts > script::MAX_DEPTH {
             return Err(Errno::ELOOP.because("too many interpreters one inside the other"));
         }
         line.apply(&mut request)?;
         request.file = open_executable(request.actor, None, &line.interpreter, Resolve::empty())?;
-    }
-    let headers = elf::Headers::read(&request.file)?;
+    };
     let mm = Mm::new();
-    let image = elf::map_image(&mm, &request.file, &headers)?;
+    let image = program.map(&mm)?;
     let mut base = 0;
     let mut entry = image.entry;
-    if let Some(path) = headers.interpreter(&request.file)? {
-        let file = open_executable(request.actor, None, &path, Resolve::empty())?;
-        let headers = elf::Headers::read(&file).map_err(|e| match e.errno() {
-            Errno::ENOEXEC => Errno::ELIBBAD.because(e.reason()),
-            _ => e,
-        })?;
-        let interpreter = elf::map_image(&mm, &file, &headers)?;
+    if let Some(path) = &program.known.interpreter {
+        let file = open_executable(request.actor, None, path, Resolve::empty())?;
+        let version = version_of(&file);
+        let interpreter = match Executable::known(&file, version) {
+            Some(interpreter) => interpreter,
+            None => Executable::read(&file, version).map_err(|e| match e.errno() {
+                Errno::ENOEXEC => Errno::ELIBBAD.because(e.reason()),
+                _ => e,
+            })?,
+        };
+        let interpreter = interpreter.map(&mm)?;
         base = interpreter.bias;
         entry = interpreter.entry;
     }

@@ -4,7 +4,8 @@ use crate::abi::PAGE_SIZE;
 use crate::abi::auxvec as at;
 use crate::error::{Errno, Result};
 use crate::host::Prot;
-use crate::mm::{Backing, MapRequest, Mm, Placement, ProgramLayout, UserPtr, VmFlags, Zone, user};
+use crate::mm::spare::Key;
+use crate::mm::{Backing, MapRequest, Mm, Placement, ProgramLayout, UserPtr, VmFlags, Zone, user, window};
 use alloc::vec::Vec;
 
 /// Longest single argument or environment string (MAX_ARG_STRLEN).
@@ -13,6 +14,8 @@ pub const ARG_MAX: usize = 32 * PAGE_SIZE;
 const STACK_GUARD: usize = 1 << 20;
 /// Stack where RLIMIT_STACK is unlimited or silly.
 const STACK_MAX: usize = 64 << 20;
+/// What is populated below the strings: programs start with about so much.
+const FIRST_USE: usize = 8 * PAGE_SIZE;
 const STACK_MIN: usize = 128 << 10;
 
 /// What the auxiliary vector tells the program besides addresses on the stack.
@@ -47,13 +50,11 @@ pub struct Built {
     pub auxv: Vec<u64>,
 }
 
-/// Maps a stack of `limit` bytes (RLIMIT_STACK) into `mm` and fills it. E2BIG if the strings take more than a quarter of
-/// it.
-pub fn build(mm: &Mm, argv: &[Vec<u8>], envp: &[Vec<u8>], name: &[u8], limit: u64, aux: &AuxInfo) -> Result<Built> {
-    let size = usize::try_from(limit).unwrap_or(STACK_MAX).clamp(STACK_MIN, STACK_MAX) & !(PAGE_SIZE - 1);
-    let strings: usize = argv.iter().chain(envp).map(|s| s.len() + 1 + 8).sum();
-    if strings > (size / 4).max(ARG_MAX) {
-        return Err(Errno::E2BIG.because("arguments and environment are larger than a quarter of the stack"));
+/// Maps a stack of `size` bytes, or takes one that another program has left; returns its top.
+fn map_stack(mm: &Mm, size: usize) -> Result<usize> {
+    let key = Key::Stack(size);
+    if let Some(range) = mm.adopt(&key) {
+        return Ok(range.end);
     }
     let low = mm.map(MapRequest {
         len: size + STACK_GUARD,
@@ -65,7 +66,6 @@ pub fn build(mm: &Mm, argv: &[Vec<u8>], envp: &[Vec<u8>], name: &[u8], limit: u6
         zone: Zone::Data,
     })?;
     let bottom = low + STACK_GUARD;
-    let top = bottom + size;
     mm.map(MapRequest {
         len: size,
         placement: Placement::Fixed(bottom),
@@ -75,9 +75,26 @@ pub fn build(mm: &Mm, argv: &[Vec<u8>], envp: &[Vec<u8>], name: &[u8], limit: u6
         name: "[stack]",
         zone: Zone::Data,
     })?;
+    mm.note_part(key, low..bottom + size);
+    Ok(bottom + size)
+}
+
+/// Maps a stack of `limit` bytes (RLIMIT_STACK) into `mm` and fills it. E2BIG if the strings take more than a quarter of
+/// it.
+pub fn build(mm: &Mm, argv: &[Vec<u8>], envp: &[Vec<u8>], name: &[u8], limit: u64, aux: &AuxInfo) -> Result<Built> {
+    let size = usize::try_from(limit).unwrap_or(STACK_MAX).clamp(STACK_MIN, STACK_MAX) & !(PAGE_SIZE - 1);
+    let strings: usize = argv.iter().chain(envp).map(|s| s.len() + 1 + 8).sum();
+    if strings > (size / 4).max(ARG_MAX) {
+        return Err(Errno::E2BIG.because("arguments and environment are larger than a quarter of the stack"));
+    }
+    let top = map_stack(mm, size)?;
     let words = argv.len() + envp.len() + 64;
     let used = (strings + name.len() + 8 * words + 4096).next_multiple_of(PAGE_SIZE);
-    mm.populate(top - (used + 32 * PAGE_SIZE).min(size)..top)?;
+    let first = top - (used + FIRST_USE).min(size)..top;
+    // A stack that another program has used has memory already.
+    if !window::get().is_some_and(|w| w.is_populated(first.start)) {
+        mm.populate(first)?;
+    }
 
     let mut sp = top - 8;
     let mut push_bytes = |bytes: &[u8]| -> Result<usize> {

@@ -22,6 +22,14 @@ impl Areas {
         self.find(addr).or_else(|| self.by_start.range(addr..).next().map(|(_, a)| a))
     }
 
+    /// The mappings with a part between the lowest and the highest address of `ranges`.
+    pub(super) fn overlapping(&self, ranges: &[Range<usize>]) -> impl Iterator<Item = &VmArea> {
+        let start = ranges.iter().map(|r| r.start).min().unwrap_or(0);
+        let end = ranges.iter().map(|r| r.end).max().unwrap_or(0);
+        let first = self.find(start).map_or(start, |a| a.start);
+        self.by_start.range(first..end.max(first)).map(|(_, a)| a)
+    }
+
     /// Takes the parts inside `range` out of the list, splitting mappings at its ends.
     pub(super) fn carve(&mut self, range: &Range<usize>) -> Vec<VmArea> {
         let mut touched = Vec::new();

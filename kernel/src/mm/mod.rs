@@ -3,11 +3,15 @@
 #[allow(unsafe_code)]
 pub mod alloc;
 mod areas;
+mod frames;
 mod page_map;
+mod parked;
 pub mod residency;
 mod shared_memory;
 mod sites;
 mod space;
+pub mod spare;
+pub mod texts;
 #[allow(unsafe_code)]
 pub mod user;
 mod vm_area;
@@ -15,6 +19,7 @@ pub mod window;
 
 pub use shared_memory::SharedMemory;
 pub use space::{Access, FaultError, MapRequest, Mm, Placement, ProgramLayout, Shared, page_align_up};
+pub use texts::Version as FileVersion;
 pub use user::{IovDest, IovSource, MAX_IOVECS, Pod, UserPtr, UserSlice};
 pub use vm_area::{Backing, FileBacking, MemoryBacking, VmArea, VmFlags};
 pub use window::Zone;
@@ -38,6 +43,12 @@ pub fn peek(dst: &mut [u8], addr: usize) -> usize {
     dst.len() - user::read_raw(dst, addr)
 }
 
+/// Gives up what is kept for later programs; returns whether there was anything.
+fn reclaim() -> bool {
+    let spares = spare::drop_all();
+    texts::drop_unused() || spares
+}
+
 /// Gives the current address space the chance to resolve a fault of the kernel's at `addr`.
 pub fn resolve_user_fault(addr: usize, write: bool) -> bool {
     let access = if write { Access::Write } else { Access::Read };
@@ -54,7 +65,7 @@ pub fn fault_in_range(addr: usize, len: usize, write: bool) -> Result<bool> {
     let w = window::get().ok_or(Errno::EFAULT)?;
     while at < end {
         let by_us = mm.area_at(at).is_some_and(|a| !matches!(a.backing, Backing::File(_)));
-        if !by_us || !w.is_populated(at) {
+        if !by_us || !w.is_populated(at) || (write && w.is_tracked(at)) {
             return match mm.fault(at, access) {
                 Ok(()) => Ok(true),
                 Err(FaultError::BeyondEnd) => Ok(false),

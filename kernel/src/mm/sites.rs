@@ -1,148 +1,126 @@
-//! Patching system call sites in an address space (`hook=patch`).
-//!
-//! A trapped call proves that its address is a system call instruction. Patching costs as much as several traps, so a
-//! site must trap [`PATCH_AFTER`] times first: programs that live for a moment stay as they are. Only private file
-//! mappings that are executable and not writable are patched; code that a program makes itself stays on the net. The
-//! host gives the page a private copy: the file never sees the patch.
+//! System call sites in an address space: from the first trap to the patched image (`texts`), and back.
 
-use super::space::Mm;
-use super::vm_area::{Backing, VmFlags};
+use super::space::{Mm, show_file};
+use super::vm_area::{Backing, VmArea, VmFlags};
 use super::window::{STUB_DISTANCE, window};
+use super::{residency, user};
 use crate::abi::PAGE_SIZE;
-use crate::arch::stub::{self, JUMP_LEN, SITE_LEN, SLOT};
+use crate::arch::stub::{self, JUMP_LEN};
 use crate::host::Prot;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::ops::Range;
-use hashbrown::HashMap;
 
-/// How often a site must trap before it is patched.
-const PATCH_AFTER: u32 = 6;
-
-/// A patched site: the number that it loads, and its stub.
-#[derive(Clone, Copy)]
-struct Patched {
-    nr: u32,
-    stub: usize,
+/// Whether a mapping may show a patched image: private code of a file that the program has not written to.
+fn may_be_patched(area: &VmArea) -> bool {
+    matches!(&area.backing, Backing::File(f) if f.text.is_some())
+        && !area.flags.intersects(VmFlags::SHARED | VmFlags::WRITTEN)
+        && area.prot.contains(Prot::EXEC)
+        && !area.prot.contains(Prot::WRITE)
+        && window().has_stub_page(area.start)
+        && !window().is_stub_address(area.start)
 }
 
-/// The system call sites of an address space that have trapped.
-#[derive(Default, Clone)]
-pub(super) struct Sites {
-    /// How often each has trapped, by its return address.
-    traps: HashMap<usize, u32>,
-    /// Those that were patched, by address.
-    patched: HashMap<usize, Patched>,
-    /// No site is patched any more.
-    off: bool,
-}
-
-impl Sites {
-    /// Forgets sites in a range that is unmapped.
-    pub(super) fn forget(&mut self, range: &Range<usize>) {
-        if !self.traps.is_empty() {
-            self.traps.retain(|ret, _| !range.contains(ret));
-            self.patched.retain(|site, _| !range.contains(site));
+/// Changes whether mappings show patched images; returns those that changed.
+fn set_patched(mm: &Mm, range: &Range<usize>, patched: bool) -> Vec<VmArea> {
+    let mut inner = mm.lock_inner();
+    let mut changed = Vec::new();
+    let parts: Vec<VmArea> = inner.areas.overlapping(core::slice::from_ref(range)).cloned().collect();
+    for part in parts {
+        let differs = matches!(&part.backing, Backing::File(f) if f.patched != patched);
+        // What the program has written to its text would be lost with a mapping that is replaced.
+        let fixed = if patched { !may_be_patched(&part) } else { part.flags.contains(VmFlags::WRITTEN) };
+        if !differs || fixed {
+            continue;
+        }
+        for mut area in inner.areas.carve(&part.range()) {
+            if let Backing::File(f) = &mut area.backing {
+                f.patched = patched;
+            }
+            changed.push(area.clone());
+            inner.areas.insert(area);
         }
     }
+    changed
 }
 
 impl Mm {
-    /// Notes that the system call before `ret` with number `nr` has trapped; patches its site if it is time and it can
-    /// be done.
-    pub fn note_trapped_call(&self, ret: usize, nr: u64) {
+    /// Notes that the system call before `ret` with number `nr` has trapped; from the trap on at which its text gets an
+    /// image, the mapping shows it.
+    pub fn note_trapped_call(self: &Arc<Self>, ret: usize, nr: u64) {
         let Ok(nr) = u32::try_from(nr) else { return };
-        let mut inner = self.lock_inner();
-        if inner.sites.off {
+        let area = {
+            let inner = self.lock_inner();
+            if inner.unpatched {
+                return;
+            }
+            inner.areas.find(ret.wrapping_sub(1)).filter(|a| may_be_patched(a)).cloned()
+        };
+        let Some(area) = area else { return };
+        let Backing::File(f) = &area.backing else { return };
+        let Some(text) = &f.text else { return };
+        if !text.note_trap(&area, &f.host, ret, nr) || f.patched {
             return;
         }
-        let count = inner.sites.traps.entry(ret).or_insert(0);
-        *count = count.saturating_add(1);
-        if *count != PATCH_AFTER {
+        // Relatives have the same text in the window: they all see the image, or none does.
+        let onlookers = residency::onlookers(self);
+        if onlookers.iter().any(|mm| mm.lock_inner().unpatched) {
             return;
         }
-        let Some(site) = ret.checked_sub(SITE_LEN) else { return };
-        let patchable = inner.areas.find(site).is_some_and(|a| {
-            matches!(a.backing, Backing::File(_))
-                && !a.flags.contains(VmFlags::SHARED)
-                && a.prot.contains(Prot::EXEC)
-                && !a.prot.contains(Prot::WRITE)
-                && site > a.start
-                && ret <= a.end
-        });
-        if !patchable || !window().has_stub_page(site) {
-            return;
+        for mm in onlookers.iter().filter(|mm| !Arc::ptr_eq(mm, self)) {
+            set_patched(mm, &area.range(), true);
         }
-        let mut bytes = [0u8; SITE_LEN + 1];
-        if super::user::copy_from_user(&mut bytes, site - 1).is_err() {
-            return;
-        }
-        let mut at_site = [0u8; SITE_LEN];
-        at_site.copy_from_slice(&bytes[1..]);
-        if stub::is_site(&at_site, bytes[0], nr)
-            && let Some(stub) = patch(site, nr)
-        {
-            inner.sites.patched.insert(site, Patched { nr, stub });
+        for changed in set_patched(self, &area.range(), true) {
+            if let Err(e) = show_file(&changed, changed.range()) {
+                crate::klog!(Error, "patched text at {:#x} cannot be mapped: {e}", changed.start);
+            }
         }
     }
 
     /// Makes every patched site trap again, and patches none from now on: for programs that change what the patched
-    /// entry needs.
+    /// entry needs. A thread inside a stub goes on in the kernel, or starts over at the site.
     pub fn restore_patched_calls(&self) {
-        let patched = {
+        let written: Vec<VmArea> = {
             let mut inner = self.lock_inner();
-            inner.sites.off = true;
-            core::mem::take(&mut inner.sites.patched)
+            inner.unpatched = true;
+            let is_written =
+                |a: &&VmArea| a.flags.contains(VmFlags::WRITTEN) && matches!(&a.backing, Backing::File(f) if f.patched);
+            inner.areas.by_start.values().filter(is_written).cloned().collect()
         };
-        for (site, p) in patched {
-            let mut there = [0u8; JUMP_LEN];
-            let is_ours =
-                super::user::copy_from_user(&mut there, site).is_ok() && stub::jump(site, p.stub) == Some(there);
-            if is_ours {
-                // A thread inside the stub goes on in the kernel, or starts over at the site.
-                write_text(site, &stub::load_of(p.nr));
+        written.iter().for_each(unpatch);
+        for changed in set_patched(self, &(0..usize::MAX), false) {
+            let stubs = changed.start + STUB_DISTANCE..changed.end + STUB_DISTANCE;
+            if let Err(e) = show_file(&changed, changed.range()).and_then(|()| window().unmap_file(stubs)) {
+                crate::klog!(Error, "patched text at {:#x} cannot be replaced: {e}", changed.start);
             }
         }
     }
 }
 
-/// Writes to code that is private to its process.
-fn write_text(site: usize, bytes: &[u8; JUMP_LEN]) -> bool {
+/// Puts the first instructions of the patched sites of a mapping back, one by one.
+fn unpatch(area: &VmArea) {
+    let Backing::File(f) = &area.backing else { return };
+    let Some(text) = &f.text else { return };
     let w = window();
-    // The five bytes may lie in two pages.
-    let text = site & !(PAGE_SIZE - 1)..(site + JUMP_LEN).next_multiple_of(PAGE_SIZE);
-    let written = w.protect_file(text.clone(), Prot::READ | Prot::WRITE | Prot::EXEC).is_ok()
-        && super::user::copy_to_user(site, bytes).is_ok();
-    if let Err(e) = w.protect_file(text, Prot::READ | Prot::EXEC) {
-        crate::klog!(Error, "patched code at {site:#x} stays writable: {e}");
+    for (site, nr) in text.sites_in(area) {
+        let mut there = [0u8; JUMP_LEN];
+        let is_ours =
+            user::copy_from_user(&mut there, site).is_ok() && stub::jump(site, target(site, &there)) == Some(there);
+        if !is_ours || !w.is_stub_address(target(site, &there)) {
+            continue;
+        }
+        let text = site & !(PAGE_SIZE - 1)..(site + JUMP_LEN).next_multiple_of(PAGE_SIZE);
+        let written = w
+            .protect_file(text.clone(), Prot::READ | Prot::WRITE | Prot::EXEC)
+            .and_then(|()| user::copy_to_user(site, &stub::load_of(nr)));
+        if let Err(e) = written.and_then(|()| w.protect_file(text, area.prot)) {
+            crate::klog!(Error, "a patched site at {site:#x} stays: {e}");
+        }
     }
-    written
 }
 
-/// Makes the stub, then the jump to it; returns the stub. If the guest's memory is used up, the site stays on the net.
-fn patch(site: usize, nr: u32) -> Option<usize> {
-    let w = window();
-    let page = (site & !(PAGE_SIZE - 1)) + STUB_DISTANCE;
-    let stubs = page..page + PAGE_SIZE;
-    let mut header = [0u8; SLOT];
-    if !w.is_populated(page) {
-        if w.populate(stubs.clone(), Prot::READ | Prot::WRITE).is_err() {
-            return None;
-        }
-        header = stub::header(0);
-    } else if super::user::copy_from_user(&mut header, page).is_err() {
-        return None;
-    }
-    let used = stub::slots_used(&header);
-    if used >= stub::SLOTS {
-        return None;
-    }
-    let at = page + SLOT * (used as usize + 1);
-    let (code, jump) = (stub::stub(at, site, nr)?, stub::jump(site, at)?);
-    let write = |addr: usize, bytes: &[u8]| super::user::copy_to_user(addr, bytes).is_ok();
-    let made = w.protect(stubs.clone(), Prot::READ | Prot::WRITE).is_ok()
-        && write(at, &code)
-        && write(page, &stub::header(used + 1));
-    if w.protect(stubs, Prot::READ | Prot::EXEC).is_err() || !made {
-        return None;
-    }
-    write_text(site, &jump).then_some(at)
+/// Where a jump at `site` goes.
+fn target(site: usize, jump: &[u8; JUMP_LEN]) -> usize {
+    let distance = i32::from_le_bytes([jump[1], jump[2], jump[3], jump[4]]);
+    (site + JUMP_LEN).wrapping_add_signed(distance as isize)
 }

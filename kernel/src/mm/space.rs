@@ -9,17 +9,19 @@
 //! that were just populated.
 
 use super::areas::Areas;
-use super::residency::{self, Parked};
+use super::parked::{Parked, Saved};
+use super::residency;
 use super::shared_memory::SharedMemory;
-use super::sites::Sites;
+use super::spare::{self, Part};
+use super::texts;
 use super::vm_area::{Backing, FileBacking, MemoryBacking, VmArea, VmFlags};
-use super::window::{Zone, window};
+use super::window::{STUB_DISTANCE, Zone, window};
 use crate::abi::PAGE_SIZE;
 use crate::error::{Errno, Result};
 use crate::host::Prot;
-use crate::sync::{Rank, SpinGuard, SpinLock};
+use crate::sync::{Once, Rank, SpinGuard, SpinLock};
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -28,6 +30,10 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 const CHUNK: usize = 64 * 1024;
 /// What a touch populates where memory is being touched in order.
 const LARGE_CHUNK: usize = 512 * 1024;
+/// What a growing program break populates at once.
+const EAGER_BREAK: usize = 32 * 1024;
+/// Up to this size a new mapping is populated at once: it is made to be used.
+const EAGER_MAP: usize = 64 * 1024;
 /// Address range set aside for the program break.
 const BREAK_RANGE: usize = 1 << 30;
 /// Most mappings of one process (`vm.max_map_count`).
@@ -133,11 +139,16 @@ pub struct ProgramLayout {
 #[derive(Default)]
 pub(super) struct Inner {
     pub(super) areas: Areas,
-    pub(super) sites: Sites,
-    parked: Option<Parked>,
-    /// Ranges where the window does not show this space's mappings although no relative has them now.
+    /// No system call site is patched here: the program has a GS base of its own.
+    pub(super) unpatched: bool,
+    pub(super) parked: Parked,
+    /// The space that fork(2) copied.
+    forked_from: Weak<Mm>,
+    /// Ranges where the window does not show this space's file mappings and shared memory although no relative has them now.
     absent: Vec<Range<usize>>,
     program_break: Break,
+    /// What can be kept for another program when this one ends.
+    parts: Vec<Part>,
     layout: ProgramLayout,
     auxv: Vec<u64>,
 }
@@ -178,6 +189,12 @@ impl Mm {
         mm
     }
 
+    /// The address space of those that have none any more: empty, and never given up.
+    pub fn nobodys() -> Arc<Self> {
+        static NOBODYS: Once<Arc<Mm>> = Once::new();
+        NOBODYS.call_once(Mm::new).clone()
+    }
+
     /// Another process uses this address space (clone(2) with CLONE_VM but without CLONE_THREAD).
     pub fn add_user(&self) {
         self.users.fetch_add(1, Ordering::Relaxed);
@@ -198,6 +215,12 @@ impl Mm {
     /// The mappings, lowest address first.
     pub(super) fn areas(&self) -> Vec<VmArea> {
         self.inner.lock().areas.by_start.values().cloned().collect()
+    }
+
+    /// The parts of the mappings inside `range`, lowest address first.
+    pub(super) fn areas_in(&self, range: &Range<usize>) -> Vec<VmArea> {
+        let inner = self.inner.lock();
+        inner.areas.overlapping(core::slice::from_ref(range)).map(|a| a.part(range)).collect()
     }
 
     /// Takes all mappings and the break away.
@@ -242,12 +265,12 @@ impl Mm {
     }
 
     /// Becomes a copy of `parent`'s lists (fork(2)); contents are the caller's business.
-    pub(super) fn copy_from(&self, parent: &Mm) {
-        let (areas, program_break, layout, auxv, sites) = {
+    pub(super) fn copy_from(&self, parent: &Arc<Mm>) {
+        let (areas, program_break, layout, auxv, unpatched) = {
             let p = parent.inner.lock();
             let kept = p.areas.by_start.iter().filter(|(_, a)| !a.flags.contains(VmFlags::DONTFORK));
             let areas: BTreeMap<usize, VmArea> = kept.map(|(k, a)| (*k, a.clone())).collect();
-            (areas, p.program_break, p.layout, p.auxv.clone(), p.sites.clone())
+            (areas, p.program_break, p.layout, p.auxv.clone(), p.unpatched)
         };
         let mut inner = self.inner.lock();
         for area in areas.values() {
@@ -259,32 +282,57 @@ impl Mm {
         inner.program_break = program_break;
         inner.layout = layout;
         inner.auxv = auxv;
-        inner.sites = sites;
+        inner.unpatched = unpatched;
+        inner.forked_from = Arc::downgrade(parent);
     }
 
-    /// Keeps, or drops, contents that are out of the window.
-    pub(super) fn set_parked(&self, parked: Option<Parked>) {
-        let old = core::mem::replace(&mut self.inner.lock().parked, parked);
-        drop(old);
+    /// The space that this one is a copy of; dangling if it is none.
+    pub(super) fn forked_from(&self) -> Weak<Mm> {
+        self.inner.lock().forked_from.clone()
     }
 
-    /// Keeps more contents out of the window.
-    pub(super) fn extend_parked(&self, more: Parked) {
-        self.inner.lock().parked.get_or_insert_default().extend(more);
+    /// Charges `pages` for what this space may have to keep out of the window. With `strict`, ENOMEM if `mem=` has no room.
+    pub(super) fn charge_parked(&self, pages: usize, strict: bool) -> Result<()> {
+        self.inner.lock().parked.charge(pages, strict)
     }
 
-    /// The contents that are out of the window.
-    pub(super) fn take_parked(&self) -> Option<Parked> {
-        self.inner.lock().parked.take()
+    /// Charges `pages` more.
+    pub(super) fn charge_parked_more(&self, pages: usize) {
+        self.inner.lock().parked.charge_more(pages);
+    }
+
+    /// Takes what this space keeps out of the window, with its charge.
+    pub(super) fn take_parked(&self) -> Parked {
+        core::mem::take(&mut self.inner.lock().parked)
+    }
+
+    /// The ranges that this space has otherwise than the window shows them.
+    pub(super) fn parked_ranges(&self) -> Vec<Range<usize>> {
+        self.inner.lock().parked.ranges()
+    }
+
+    /// Notes that this space has no memory at these pages, whatever the window shows.
+    pub(super) fn park_nothing(&self, ranges: Vec<Range<usize>>) {
+        let mut inner = self.inner.lock();
+        for page in ranges.into_iter().flat_map(|r| r.step_by(PAGE_SIZE)) {
+            inner.parked.keep(page, Saved::Nothing);
+        }
     }
 
     /// Notes that the window shows nothing at these ranges.
     pub(super) fn add_absent(&self, gone: &[Range<usize>]) {
         let mut inner = self.inner.lock();
-        for range in gone {
-            // A relative may map and unmap the same addresses for as long as it likes.
-            let new = residency::uncovered(range, &inner.absent);
-            inner.absent.extend(new);
+        let inner = &mut *inner;
+        // Private memory comes back from what is parked; only files and shared memory have to be mapped again.
+        for area in inner.areas.overlapping(gone).filter(|a| !matches!(a.backing, Backing::Anonymous)) {
+            for range in gone {
+                let part = range.start.max(area.start)..range.end.min(area.end);
+                if !part.is_empty() {
+                    // A relative may map and unmap the same addresses for as long as it likes.
+                    let new = residency::uncovered(&part, &inner.absent);
+                    inner.absent.extend(new);
+                }
+            }
         }
     }
 
@@ -308,50 +356,49 @@ impl Mm {
         })
     }
 
-    /// Makes sure that what MAP_FIXED asks for is not kept from this space by relatives, who have mapped there what this
-    /// one has not, or has no longer: to be called before [`Mm::map`] and [`Mm::remap`] for programs.
-    pub fn contest(self: &Arc<Self>, placement: Placement, len: usize) -> Result<()> {
-        let Placement::Fixed(at) = placement else { return Ok(()) };
-        if !self.related.load(Ordering::Relaxed) || !window().contains(at, len) {
-            return Ok(());
-        }
-        let len = page_align_up(len).unwrap_or(len);
-        let gaps = self.inner.lock().areas.gaps(&(at..at + len));
-        gaps.into_iter().filter(|gap| !window().is_free(gap)).try_for_each(|gap| self.claim(gap))
-    }
-
     /// Makes a mapping; returns its address.
     pub fn map(&self, request: MapRequest) -> Result<usize> {
         let len = page_align_up(request.len).filter(|&l| l > 0).ok_or(Errno::ENOMEM.because("length overflows"))?;
+        let granted = self.prepare_fixed(request.placement, len)?;
+        let mut backing = request.backing;
+        let is_text = |prot: Prot| prot.contains(Prot::EXEC) && !prot.contains(Prot::WRITE);
+        if let Backing::File(f) = &mut backing
+            && is_text(request.prot)
+            && !request.flags.contains(VmFlags::SHARED)
+        {
+            f.text = f.path.as_ref().and_then(|path| texts::find(path, f.offset, len));
+        }
         let mut inner = self.inner.lock();
         if inner.areas.by_start.len() >= MAX_AREAS {
             return Err(Errno::ENOMEM.because("more than vm.max_map_count mappings"));
         }
-        let mut request = request;
         let promise = request.prot.contains(Prot::WRITE) && !request.flags.contains(VmFlags::NORESERVE);
-        if promise && matches!(request.backing, Backing::Anonymous) && len > window().usage().1 {
+        if promise && matches!(backing, Backing::Anonymous) && len > window().usage().1 {
             return Err(Errno::ENOMEM.because("larger than the guest's memory (mem=)"));
         }
-        if matches!(request.backing, Backing::Anonymous) && request.flags.contains(VmFlags::SHARED) {
+        if matches!(backing, Backing::Anonymous) && request.flags.contains(VmFlags::SHARED) {
             let object = SharedMemory::anonymous(len)?;
-            request.backing = Backing::Memory(MemoryBacking { object, offset: 0, may_write: true });
+            backing = Backing::Memory(MemoryBacking { object, offset: 0, may_write: true });
         }
-        let range = place(&mut inner, len, request.placement, request.zone)?;
+        let is_file = matches!(backing, Backing::File(_));
+        let range = place(&mut inner, len, request.placement, request.zone, &granted, is_file)?;
         let area = VmArea {
             start: range.start,
             end: range.end,
             prot: request.prot,
             flags: request.flags,
-            backing: request.backing,
+            backing,
             name: request.name,
         };
+        let mut area = area;
+        if let Backing::File(f) = &mut area.backing {
+            let has_room = window().has_stub_page(range.start);
+            f.patched = !inner.unpatched && has_room && f.text.as_ref().is_some_and(|t| t.has_image());
+        }
         let shown = match &area.backing {
             Backing::Anonymous => Ok(()),
             Backing::Memory(m) => m.show(&range, area.prot),
-            Backing::File(f) => {
-                let shared = area.flags.contains(VmFlags::SHARED);
-                window().map_file(range.clone(), area.prot, &f.host, f.offset, shared)
-            }
+            Backing::File(_) => show_file(&area, range.clone()),
         };
         if let Err(e) = shown {
             drop(inner);
@@ -361,10 +408,28 @@ impl Mm {
         if let Backing::Memory(m) = &area.backing {
             m.object.note_attached();
         }
-        let mut area = area;
         area.flags.set(VmFlags::WRITTEN, area.prot.contains(Prot::WRITE));
+        let eager = len <= EAGER_MAP && area.prot.contains(Prot::WRITE) && matches!(area.backing, Backing::Anonymous);
         inner.areas.insert(area);
+        drop(inner);
+        if eager {
+            // Without memory it is a mapping all the same; the touch will tell.
+            let _ = self.populate(range.clone());
+        }
         Ok(range.start)
+    }
+
+    /// Before a mapping of `len` bytes takes the place of others: relatives keep what they have there. Returns the ranges
+    /// that relatives alone have, which may be used without taking them from the window.
+    fn prepare_fixed(&self, placement: Placement, len: usize) -> Result<Vec<Range<usize>>> {
+        match placement {
+            Placement::Fixed(at) if self.has_relatives() => {
+                let range = at..at.checked_add(len).ok_or(Errno::ENOMEM)?;
+                self.unshare(&range, false)?;
+                residency::take_over(self, &range)
+            }
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Gives up a range that [`place`] took for a mapping that could not be made. MAP_FIXED may have taken it from the
@@ -385,7 +450,6 @@ impl Mm {
     pub fn unmap(&self, range: Range<usize>) -> Result<()> {
         let parts = {
             let mut inner = self.inner.lock();
-            inner.sites.forget(&range);
             inner.areas.carve(&range)
         };
         residency::finish_unmap(self, &parts, false);
@@ -395,6 +459,9 @@ impl Mm {
     /// Changes the access to the range (mprotect(2)). ENOMEM if a part of it is not mapped; what lies before that is
     /// changed, as Linux does.
     pub fn protect(&self, range: Range<usize>, prot: Prot) -> Result<()> {
+        if prot.contains(Prot::WRITE) {
+            self.unshare(&range, false)?;
+        }
         let mut inner = self.inner.lock();
         let mapped_to = inner.areas.gaps(&range).first().map_or(range.end, |gap| gap.start);
         let changed = range.start..mapped_to;
@@ -428,40 +495,51 @@ impl Mm {
         if mapped_to < range.end { Err(Errno::ENOMEM.because("part of the range is not mapped")) } else { Ok(()) }
     }
 
-    /// Resolves a touch of `addr` by populating memory, or says why it cannot.
+    /// Whether other spaces claim addresses of it.
+    fn has_relatives(&self) -> bool {
+        self.related.load(Ordering::Relaxed)
+    }
+
+    /// To be called before private pages in the range change or, with `populating`, get memory: relatives keep theirs.
+    fn unshare(&self, range: &Range<usize>, populating: bool) -> Result<()> {
+        if self.has_relatives() { residency::unshare(self, range, populating) } else { Ok(()) }
+    }
+
+    /// Resolves a touch of `addr` by populating memory, or by letting relatives keep theirs before it is written, or says
+    /// why it cannot.
     pub fn fault(&self, addr: usize, access: Access) -> Result<(), FaultError> {
+        let chunk = find_chunk(&self.inner.lock(), addr, access)?;
+        if !matches!(chunk.source, Source::Memory(..)) {
+            self.unshare(&chunk.range, true).map_err(|_| FaultError::OutOfMemory)?;
+        }
         let inner = self.inner.lock();
-        let area = inner.areas.find(addr).ok_or(FaultError::NotMapped)?;
-        if !access.allowed_by(area.prot) {
-            return Err(FaultError::Denied);
+        let Chunk { range, prot, source } = match find_chunk(&inner, addr, access) {
+            Ok(found) => found,
+            // A tracked page of a file is as it should be by now.
+            Err(FaultError::BeyondEnd) if self.has_relatives() => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        let w = window();
+        if matches!(source, Source::File) {
+            return w.untrack(range, prot).map_err(|_| FaultError::OutOfMemory);
         }
-        match &area.backing {
-            // The host resolves these by itself; what reaches us lies beyond the file's end.
-            Backing::File(_) => Err(FaultError::BeyondEnd),
-            Backing::Anonymous => {
-                let (chunk, page) = around(addr, &area.range());
-                let w = window();
-                w.populate(chunk, area.prot)
-                    .or_else(|_| w.populate(page, area.prot))
-                    .map_err(|_| FaultError::OutOfMemory)
+        let page = addr & !(PAGE_SIZE - 1);
+        drop(inner);
+        let populate = |range: Range<usize>| match &source {
+            Source::Memory(m, start) => {
+                w.populate_shared(range.clone(), m.home(range.len()).start + (range.start - start), prot)
             }
-            Backing::Memory(m) => {
-                let home = m.home(area.len());
-                let within = area.start..area.start + home.len();
-                if !within.contains(&addr) {
-                    return Err(FaultError::BeyondEnd);
-                }
-                let (chunk, page) = around(addr, &within);
-                let populate = |r: Range<usize>| {
-                    window().populate_shared(r.clone(), home.start + (r.start - area.start), area.prot)
-                };
-                populate(chunk).or_else(|_| populate(page)).map_err(|_| FaultError::OutOfMemory)
-            }
-        }
+            _ => w.populate(range, prot),
+        };
+        populate(range)
+            .or_else(|_| populate(page..page + PAGE_SIZE))
+            .or_else(|e| if super::reclaim() { populate(page..page + PAGE_SIZE) } else { Err(e) })
+            .map_err(|_| FaultError::OutOfMemory)
     }
 
     /// Gives memory to the whole range now, as far as it is mapped anonymously (MAP_POPULATE, MADV_POPULATE_WRITE).
     pub fn populate(&self, range: Range<usize>) -> Result<()> {
+        self.unshare(&range, true)?;
         let inner = self.inner.lock();
         let mut at = range.start;
         while let Some(a) = inner.areas.first_above(at).filter(|a| a.start < range.end) {
@@ -489,6 +567,7 @@ impl Mm {
     /// Forgets the contents of the range (MADV_DONTNEED): private anonymous memory reads as zeros, private file mappings
     /// as the file; what is shared keeps its contents. ENOMEM if a part is not mapped.
     pub fn discard(&self, range: Range<usize>) -> Result<()> {
+        self.unshare(&range, false)?;
         let inner = self.inner.lock();
         let mut at = range.start;
         while let Some(a) = inner.areas.first_above(at).filter(|a| a.start < range.end) {
@@ -560,9 +639,42 @@ impl Mm {
         self.inner.lock().areas.gaps(range).is_empty()
     }
 
+    /// Takes a spare part with its mappings into this space, which has nothing at its addresses; returns where it lies.
+    pub fn adopt(&self, key: &spare::Key) -> Option<Range<usize>> {
+        let part = spare::take(key)?;
+        let range = part.range.clone();
+        let mut inner = self.inner.lock();
+        for area in &part.areas {
+            inner.areas.by_start.insert(area.start, area.clone());
+        }
+        inner.parts.push(part);
+        Some(range)
+    }
+
+    /// Notes that the mappings in the range, as they are now, can be kept for another program when this one ends.
+    pub fn note_part(&self, key: spare::Key, range: Range<usize>) {
+        let areas = self.areas_in(&range);
+        self.inner.lock().parts.push(Part { key, range, areas });
+    }
+
+    /// What can be kept for another program; nothing if the window does not show all of it.
+    pub(super) fn take_parts(&self) -> Vec<Part> {
+        let mut inner = self.inner.lock();
+        let whole = inner.absent.is_empty() && !inner.unpatched && self.is_resident();
+        let parts = core::mem::take(&mut inner.parts);
+        if whole { parts } else { Vec::new() }
+    }
+
     /// Sets aside the address range of the program break.
     pub fn set_up_break(&self) -> Result<()> {
-        let range = window().take(BREAK_RANGE, PAGE_SIZE, Zone::Data)?;
+        let range = match self.adopt(&spare::Key::Break) {
+            Some(range) => range,
+            None => {
+                let range = window().take(BREAK_RANGE, PAGE_SIZE, Zone::Data)?;
+                self.note_part(spare::Key::Break, range.clone());
+                range
+            }
+        };
         let mut inner = self.inner.lock();
         inner.program_break = Break { start: range.start, now: range.start, limit: range.end };
         Ok(())
@@ -577,7 +689,8 @@ impl Mm {
         }
         let (Some(old_end), Some(new_end)) = (page_align_up(b.now), page_align_up(to)) else { return b.now };
         if new_end > old_end {
-            if new_end - b.start > window().usage().1 {
+            let is_free = inner.areas.gaps(&(old_end..new_end)) == [old_end..new_end];
+            if new_end - b.start > window().usage().1 || !is_free {
                 return b.now;
             }
             inner.areas.insert(VmArea {
@@ -590,6 +703,13 @@ impl Mm {
             });
         }
         inner.program_break.now = to;
+        if new_end > old_end {
+            // The first pages are as good as touched.
+            let first = old_end..new_end.min(old_end + EAGER_BREAK);
+            drop(inner);
+            let _ = self.populate(first);
+            return to;
+        }
         if new_end < old_end {
             let parts = inner.areas.carve(&(new_end..old_end));
             drop(inner);
@@ -600,6 +720,8 @@ impl Mm {
 
     /// Changes the length of a mapping, moving it if it may (mremap(2)); returns its address.
     pub fn remap(&self, old: Range<usize>, new_len: usize, to: Option<Placement>) -> Result<usize> {
+        self.unshare(&old, false)?;
+        let granted = to.map_or(Ok(Vec::new()), |to| self.prepare_fixed(to, new_len))?;
         let mut inner = self.inner.lock();
         let area = inner.areas.find(old.start).ok_or(Errno::EFAULT.because("nothing is mapped there"))?.clone();
         if old.end > area.end {
@@ -624,6 +746,9 @@ impl Mm {
             let tail = old.end..end;
             if old.end == area.end && window().take_at(tail.clone()).is_ok() {
                 let mut grown = VmArea { start: tail.start, end: tail.end, ..area.clone() };
+                if let Backing::File(f) = &mut grown.backing {
+                    (f.text, f.patched) = (None, false);
+                }
                 grown.backing.advance(tail.start - area.start);
                 let shown = match &grown.backing {
                     Backing::Anonymous => Ok(()),
@@ -645,9 +770,12 @@ impl Mm {
         let Some(placement) = to else {
             return Err(Errno::ENOMEM.because("no room to grow in place, and MREMAP_MAYMOVE is not set"));
         };
-        let zone = if matches!(area.backing, Backing::Anonymous) { Zone::Data } else { Zone::Image };
-        let new = place(&mut inner, new_len, placement, zone)?;
+        let zone = if matches!(area.backing, Backing::File(_)) { Zone::Image } else { Zone::Data };
+        let new = place(&mut inner, new_len, placement, zone, &granted, false)?;
         let mut moved = VmArea { start: new.start, end: new.end, ..area.part(&(old.start..area.end)) };
+        if let Backing::File(f) = &mut moved.backing {
+            (f.text, f.patched) = (None, false);
+        }
         let copied = move_contents(&old, &mut moved, &area);
         if let Err(e) = copied {
             drop(inner);
@@ -705,9 +833,8 @@ impl Mm {
         for a in inner.areas.by_start.values() {
             total += a.len();
             resident += match a.backing {
-                Backing::Anonymous | Backing::Memory(_) => {
-                    window().populated_runs(&a.range()).iter().map(Range::len).sum()
-                }
+                Backing::Anonymous => window().populated_runs(&a.range()).iter().map(Range::len).sum(),
+                Backing::Memory(_) => window().opened(&a.range()),
                 Backing::File(_) => a.len(),
             };
         }
@@ -741,13 +868,72 @@ impl Drop for Mm {
     }
 }
 
-/// The chunk that a touch of `addr` populates, inside `within`, and the page alone.
-fn around(addr: usize, within: &Range<usize>) -> (Range<usize>, Range<usize>) {
+/// As [`release`], for all mappings of a span without gaps, some of which are of files.
+pub(super) fn release_span(span: Range<usize>, areas: &[VmArea]) {
+    let w = window();
+    let stubs = areas.iter().filter(|a| matches!(&a.backing, Backing::File(f) if f.patched));
+    let done = stubs
+        .into_iter()
+        .try_for_each(|a| w.unmap_file(a.start + STUB_DISTANCE..a.end + STUB_DISTANCE))
+        .and_then(|()| w.clear(span.clone()));
+    if let Err(e) = done {
+        crate::klog!(Error, "guest memory {:#x}-{:#x} cannot be released: {e}", span.start, span.end);
+    }
+}
+
+/// Makes the window show a part of a file mapping.
+pub(super) fn show_file(area: &VmArea, part: Range<usize>) -> Result<()> {
+    let Backing::File(f) = &area.backing else { return Ok(()) };
+    let offset = f.offset + (part.start - area.start) as u64;
+    let image = f.text.as_ref().filter(|_| f.patched).and_then(|t| t.image(offset));
+    if let Some((image, at, stubs)) = image {
+        return window().map_text(part, area.prot, &image, at, stubs);
+    }
+    window().map_file(part, area.prot, &f.host, offset, area.flags.contains(VmFlags::SHARED))
+}
+
+/// What a touch resolves at a time.
+struct Chunk {
+    range: Range<usize>,
+    prot: Prot,
+    source: Source,
+}
+
+/// Where a chunk's memory comes from.
+enum Source {
+    /// The window.
+    Anonymous,
+    /// A shared object, whose mapping begins at the address.
+    Memory(MemoryBacking, usize),
+    /// A file: it is only to be made writable.
+    File,
+}
+
+/// The chunk around `addr` that a touch gives memory to, or makes writable.
+fn find_chunk(inner: &Inner, addr: usize, access: Access) -> Result<Chunk, FaultError> {
+    let area = inner.areas.find(addr).ok_or(FaultError::NotMapped)?;
+    if !access.allowed_by(area.prot) {
+        return Err(FaultError::Denied);
+    }
+    let w = window();
+    let (source, end) = match &area.backing {
+        Backing::Anonymous => (Source::Anonymous, area.end),
+        Backing::Memory(m) => {
+            let end = area.start + m.home(area.len()).len();
+            (Source::Memory(m.clone(), area.start), end)
+        }
+        Backing::File(_) if access == Access::Write && w.is_tracked(addr) => (Source::File, area.end),
+        // The host resolves these by itself; what reaches us lies beyond the file's end.
+        Backing::File(_) => return Err(FaultError::BeyondEnd),
+    };
+    if addr >= end {
+        return Err(FaultError::BeyondEnd);
+    }
     let small = addr & !(CHUNK - 1);
-    let in_order = small > within.start && window().is_populated(small - PAGE_SIZE);
-    let end = small + if in_order { LARGE_CHUNK } else { CHUNK };
-    let page = addr & !(PAGE_SIZE - 1);
-    (small.max(within.start)..end.min(within.end), page..page + PAGE_SIZE)
+    let before = small.wrapping_sub(PAGE_SIZE);
+    let in_order = small > area.start && w.is_populated(before) && !w.is_tracked(before);
+    let len = if in_order { LARGE_CHUNK } else { CHUNK };
+    Ok(Chunk { range: small.max(area.start)..(small + len).min(end), prot: area.prot, source })
 }
 
 /// Takes the contents of a mapping away, or a shared one out of the window; its address range stays taken.
@@ -755,15 +941,26 @@ pub(super) fn release(area: &VmArea) {
     let done = match &area.backing {
         Backing::Anonymous => window().discard(area.range()).map(|_| ()),
         Backing::Memory(_) => window().unmap_shared(area.range()),
-        Backing::File(_) => window().unmap_file(area.range()).and_then(|()| window().discard_stubs(area.range())),
+        Backing::File(f) if f.patched => window()
+            .unmap_file(area.start + STUB_DISTANCE..area.end + STUB_DISTANCE)
+            .and_then(|()| window().unmap_file(area.range())),
+        Backing::File(_) => window().unmap_file(area.range()),
     };
     if let Err(e) = done {
         crate::klog!(Error, "guest memory {:#x}-{:#x} cannot be released: {e}", area.start, area.end);
     }
 }
 
-/// Finds and takes the address range of a new mapping, clearing what MAP_FIXED replaces.
-fn place(inner: &mut Inner, len: usize, placement: Placement, zone: Zone) -> Result<Range<usize>> {
+/// Finds and takes the address range of a new mapping, clearing what MAP_FIXED replaces. `granted` are ranges that
+/// relatives have, for MAP_FIXED.
+fn place(
+    inner: &mut Inner,
+    len: usize,
+    placement: Placement,
+    zone: Zone,
+    granted: &[Range<usize>],
+    replaced_by_file: bool,
+) -> Result<Range<usize>> {
     let w = window();
     match placement {
         Placement::Hint(at) => {
@@ -790,7 +987,8 @@ fn place(inner: &mut Inner, len: usize, placement: Placement, zone: Zone) -> Res
                 return Err(Errno::ENOMEM.because("the address lies outside the guest window"));
             }
             let mut taken: Vec<Range<usize>> = Vec::new();
-            for gap in inner.areas.gaps(&(at..end)) {
+            let gaps = inner.areas.gaps(&(at..end));
+            for gap in gaps.iter().flat_map(|gap| residency::uncovered(gap, granted)) {
                 if let Err(e) = w.take_at(gap.clone()) {
                     taken.into_iter().for_each(|t| w.give_back(t));
                     return Err(Errno::ENOMEM.because(e.reason()));
@@ -798,9 +996,13 @@ fn place(inner: &mut Inner, len: usize, placement: Placement, zone: Zone) -> Res
                 taken.push(gap);
             }
             for part in inner.areas.carve(&(at..end)) {
-                release(&part);
                 if let Backing::Memory(m) = &part.backing {
                     m.object.note_detached();
+                }
+                // The host replaces one file by another in one step; stubs have their own place.
+                let replaced = replaced_by_file && matches!(&part.backing, Backing::File(f) if !f.patched);
+                if !replaced {
+                    release(&part);
                 }
             }
             Ok(at..end)

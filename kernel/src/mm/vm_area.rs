@@ -1,6 +1,7 @@
 //! One mapping of an address space.
 
 use super::shared_memory::SharedMemory;
+use super::texts::Text;
 use super::window::window;
 use crate::error::Result;
 use crate::fs::Path;
@@ -43,6 +44,17 @@ pub struct FileBacking {
     pub path: Option<Path>,
     /// Whether a shared mapping of it may be made writable (the descriptor was open for writing).
     pub may_write: bool,
+    /// What is known of the system call sites in it, if it is executable.
+    pub text: Option<Arc<Text>>,
+    /// Whether the window shows the image of `text` with its sites patched, in the file's place.
+    pub patched: bool,
+}
+
+impl FileBacking {
+    /// The file from `offset` on.
+    pub fn new(host: Arc<HostFd>, offset: u64, path: Option<Path>, may_write: bool) -> Self {
+        FileBacking { host, offset, path, may_write, text: None, patched: false }
+    }
 }
 
 /// A shared memory object that is mapped.
@@ -188,7 +200,11 @@ impl VmArea {
                     && a.may_write == b.may_write
             }
             (Backing::File(a), Backing::File(b)) => {
-                Arc::ptr_eq(&a.host, &b.host) && a.offset + self.len() as u64 == b.offset && a.may_write == b.may_write
+                Arc::ptr_eq(&a.host, &b.host)
+                    && a.offset + self.len() as u64 == b.offset
+                    && a.may_write == b.may_write
+                    && a.patched == b.patched
+                    && a.text.as_ref().map(Arc::as_ptr) == b.text.as_ref().map(Arc::as_ptr)
             }
             _ => false,
         };

@@ -12,7 +12,7 @@
 //!
 //! The third zone, the *shared zone*, is never shown to programs at its own addresses: a shared memory object
 //! (`shared_memory`) has its place in the memory file there, its *home*, and is mapped wherever programs want it, once or
-//! often. Its pages are charged by the home's bits. At the other addresses a set bit says that the page is accessible there.
+//! often. Its pages are charged by the home's bits; at the other addresses bits of their own say which pages are accessible.
 //!
 //! Locks: one, of rank `Window`. Host calls are made under it: page states and host mappings change together.
 
@@ -109,6 +109,10 @@ struct State {
     data: FreeRanges,
     shared: FreeRanges,
     populated: PageMap,
+    /// Pages that the host write-protects although their mapping can be written: their first write is to be seen.
+    tracked: PageMap,
+    /// Pages of mappings of shared objects that are accessible there.
+    opened: PageMap,
     /// Pages charged against `mem=`.
     charged: usize,
     /// `mem=` in pages.
@@ -154,7 +158,11 @@ pub fn init(mem: usize) -> Result<()> {
         low.insert(LOW_START..STUB_DISTANCE);
     }
     let pages = (host.size() + host.low().len()) / PAGE_SIZE;
-    let state = State { image, low, data, shared, populated: PageMap::new(pages)?, charged: 0, limit: mem / PAGE_SIZE };
+    let limit = mem / PAGE_SIZE;
+    let (populated, tracked, opened) = (PageMap::new(pages)?, PageMap::new(pages)?, PageMap::new(pages)?);
+    let state = State { image, low, data, shared, populated, tracked, opened, charged: 0, limit };
+    // Relatives share frames and are charged for each page: there are never more frames than charges, but for a moment.
+    super::frames::init(2 * limit)?;
     WINDOW.call_once(|| Window { host, state: SpinLock::new(Rank::Window, state) });
     Ok(())
 }
@@ -255,25 +263,70 @@ impl Window {
     }
 
     fn populate_within(&self, range: Range<usize>, prot: Prot, limit: usize) -> Result<()> {
-        let mut s = self.state.lock();
+        self.populate_locked(&mut self.state.lock(), range, prot, limit)
+    }
+
+    fn populate_locked(&self, s: &mut State, range: Range<usize>, prot: Prot, limit: usize) -> Result<()> {
         let pages = self.pages(&range);
         let missing = pages.len() - s.populated.count(pages.clone());
-        if s.charged + missing > limit {
+        if missing > 0 && s.charged + missing > limit {
             return Err(Errno::ENOMEM.because("the guest's memory (mem=) is used up"));
         }
         self.host.protect(range.start, range.len(), prot)?;
         if prot.is_empty() {
             return Ok(());
         }
-        self.host.populate(range.start, range.len(), prot.contains(Prot::WRITE))?;
+        if missing > 0 {
+            self.host.populate(range.start, range.len(), prot.contains(Prot::WRITE))?;
+        }
+        s.tracked.set(pages.clone(), false);
         s.populated.set(pages, true);
         s.charged += missing;
         Ok(())
     }
 
-    /// As [`Window::populate`], for memory that was taken out of the window and comes back: no limit applies.
-    pub fn populate_always(&self, range: Range<usize>, prot: Prot) -> Result<()> {
-        self.populate_within(range, prot, usize::MAX)
+    /// Makes the pages of the range readable and writable, with memory: those that can be written already are left
+    /// alone. For memory that was taken out of the window and comes back: no limit applies.
+    pub fn make_writable(&self, range: Range<usize>, can_be_written: bool) -> Result<()> {
+        let mut s = self.state.lock();
+        let ready = |s: &State, page| can_be_written && s.populated.get(page) && !s.tracked.get(page);
+        let mut pages = self.pages(&range);
+        while let Some(start) = pages.clone().find(|&p| !ready(&s, p)) {
+            let end = (start..pages.end).find(|&p| ready(&s, p)).unwrap_or(pages.end);
+            let addresses = self.addresses(&(start..end));
+            self.populate_locked(&mut s, addresses, Prot::READ | Prot::WRITE, usize::MAX)?;
+            pages.start = end;
+        }
+        Ok(())
+    }
+
+    /// Write-protects those pages of the range that have memory, or all of it if files are mapped there, so that the first
+    /// write to each is seen. `prot` is what the mapping allows.
+    pub fn track(&self, range: Range<usize>, prot: Prot) -> Result<()> {
+        let mut s = self.state.lock();
+        self.host.protect(range.start, range.len(), prot & !Prot::WRITE)?;
+        let pages = self.pages(&range);
+        s.tracked.set(pages, true);
+        Ok(())
+    }
+
+    /// Ends the tracking of pages in the range: they get the access that the mapping allows.
+    pub fn untrack(&self, range: Range<usize>, prot: Prot) -> Result<()> {
+        let mut s = self.state.lock();
+        let pages = self.pages(&range);
+        let mut from = pages.start;
+        loop {
+            let Some(run) = s.tracked.runs(from..pages.end, true).next() else { return Ok(()) };
+            let at = self.addresses(&run);
+            self.host.protect(at.start, at.len(), prot)?;
+            from = run.end;
+            s.tracked.set(run, false);
+        }
+    }
+
+    /// Whether the first write to the page at `addr` is to be seen.
+    pub fn is_tracked(&self, addr: usize) -> bool {
+        self.state.lock().tracked.get(self.page(addr))
     }
 
     /// Charges pages that are kept outside the window. With `strict`, ENOMEM when `mem=` is used up.
@@ -291,17 +344,25 @@ impl Window {
         self.state.lock().charged -= pages;
     }
 
-    /// Whether the page at `addr` has memory of its own.
+    /// Whether the page at `addr` has memory of its own, or shows a shared object's that has.
     pub fn is_populated(&self, addr: usize) -> bool {
-        self.state.lock().populated.get(self.page(addr))
+        let s = self.state.lock();
+        let page = self.page(addr);
+        s.populated.get(page) || s.opened.get(page)
     }
 
-    /// Changes the access to those pages of the range that have memory.
+    /// Changes the access to those pages of the range that have memory; tracked ones stay write-protected.
     pub fn protect(&self, range: Range<usize>, prot: Prot) -> Result<()> {
         let s = self.state.lock();
         for run in s.populated.runs(self.pages(&range), true) {
             let at = self.addresses(&run);
             self.host.protect(at.start, at.len(), prot)?;
+            if prot.contains(Prot::WRITE) {
+                for run in s.tracked.runs(run, true) {
+                    let at = self.addresses(&run);
+                    self.host.protect(at.start, at.len(), prot & !Prot::WRITE)?;
+                }
+            }
         }
         Ok(())
     }
@@ -318,6 +379,7 @@ impl Window {
         let at = self.addresses(&touched);
         self.host.protect(at.start, at.len(), Prot::empty())?;
         self.host.discard(at.start, at.len())?;
+        s.tracked.set(pages.clone(), false);
         let freed = s.populated.set(pages, false);
         s.charged -= freed;
         Ok(freed)
@@ -334,18 +396,19 @@ impl Window {
         self.has_stub_page(addr) && from_start & STUB_DISTANCE != 0
     }
 
-    /// Takes the stubs of code in the range away.
-    pub fn discard_stubs(&self, range: Range<usize>) -> Result<()> {
-        if !self.has_stub_page(range.start) || self.is_stub_address(range.start) {
-            return Ok(());
-        }
-        self.discard(range.start + STUB_DISTANCE..range.end + STUB_DISTANCE).map(drop)
-    }
-
     /// Maps a host file over a range that has no memory of its own.
     pub fn map_file(&self, range: Range<usize>, prot: Prot, file: &HostFd, offset: u64, shared: bool) -> Result<()> {
-        let _state = self.state.lock();
+        let mut s = self.state.lock();
+        s.tracked.set(self.pages(&range), false);
         self.host.map_file(range.start, range.len(), prot, file, offset, shared)
+    }
+
+    /// Maps the image of a text over a range, and its stubs at their distance. `at` and `stubs` are offsets in the image.
+    pub fn map_text(&self, range: Range<usize>, prot: Prot, image: &HostFd, at: u64, stubs: u64) -> Result<()> {
+        let mut s = self.state.lock();
+        s.tracked.set(self.pages(&range), false);
+        self.host.map_file(range.start + STUB_DISTANCE, range.len(), Prot::READ | Prot::EXEC, image, stubs, false)?;
+        self.host.map_file(range.start, range.len(), prot, image, at, false)
     }
 
     /// Changes the access to a range that a host file is mapped over.
@@ -365,9 +428,27 @@ impl Window {
         self.host.sync(range.start, range.len())
     }
 
+    /// Takes everything in a range away: host files, shared objects and memory.
+    pub fn clear(&self, range: Range<usize>) -> Result<()> {
+        let mut s = self.state.lock();
+        self.host.restore(range.start, range.len())?;
+        let pages = self.pages(&range);
+        let runs: alloc::vec::Vec<Range<usize>> = s.populated.runs(pages.clone(), true).collect();
+        for run in runs {
+            let at = self.addresses(&run);
+            self.host.discard(at.start, at.len())?;
+        }
+        s.tracked.set(pages.clone(), false);
+        s.opened.set(pages.clone(), false);
+        let freed = s.populated.set(pages, false);
+        s.charged -= freed;
+        Ok(())
+    }
+
     /// Unmaps a host file from a range.
     pub fn unmap_file(&self, range: Range<usize>) -> Result<()> {
-        let _state = self.state.lock();
+        let mut s = self.state.lock();
+        s.tracked.set(self.pages(&range), false);
         self.host.restore(range.start, range.len())
     }
 
@@ -375,6 +456,8 @@ impl Window {
     /// accessible at once.
     pub fn map_shared(&self, range: Range<usize>, home: usize, prot: Prot) -> Result<()> {
         let mut s = self.state.lock();
+        let pages = self.pages(&range);
+        s.tracked.set(pages, false);
         self.host.map_again(range.start, range.len(), home)?;
         if prot.is_empty() { Ok(()) } else { self.open_shared(&mut s, &range, home, prot) }
     }
@@ -392,7 +475,7 @@ impl Window {
             let at = self.addresses(&run);
             let here = range.start + (at.start - home);
             self.host.protect(here, at.len(), prot)?;
-            s.populated.set(self.pages(&(here..here + at.len())), true);
+            s.opened.set(self.pages(&(here..here + at.len())), true);
         }
         Ok(())
     }
@@ -409,7 +492,7 @@ impl Window {
         self.host.protect(range.start, range.len(), prot)?;
         self.host.populate(range.start, range.len(), prot.contains(Prot::WRITE))?;
         s.populated.set(homes, true);
-        s.populated.set(self.pages(&range), true);
+        s.opened.set(self.pages(&range), true);
         s.charged += missing;
         Ok(())
     }
@@ -417,7 +500,7 @@ impl Window {
     /// Takes a shared object out of a range; the object keeps its memory.
     pub fn unmap_shared(&self, range: Range<usize>) -> Result<()> {
         let mut s = self.state.lock();
-        s.populated.set(self.pages(&range), false);
+        s.opened.set(self.pages(&range), false);
         self.host.restore(range.start, range.len())
     }
 
@@ -441,6 +524,11 @@ impl Window {
     pub fn populated_runs(&self, range: &Range<usize>) -> alloc::vec::Vec<Range<usize>> {
         let s = self.state.lock();
         s.populated.runs(self.pages(range), true).map(|r| self.addresses(&r)).collect()
+    }
+
+    /// Bytes of shared objects that are accessible in the range.
+    pub fn opened(&self, range: &Range<usize>) -> usize {
+        self.state.lock().opened.count(self.pages(range)) * PAGE_SIZE
     }
 
     /// Bytes charged, and the limit (`mem=`).

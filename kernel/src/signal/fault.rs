@@ -5,7 +5,8 @@ use super::info::{SI_KERNEL, SigInfo};
 use super::number::Signal;
 use super::send;
 use crate::arch::{Trap, TrapFrame};
-use crate::task::{ExitStatus, Thread};
+use crate::task::{self, ExitStatus, Process, Thread};
+use alloc::sync::Arc;
 
 /// `si_code` of SIGSEGV: nothing is mapped there.
 const SEGV_MAPERR: i32 = 1;
@@ -42,13 +43,32 @@ pub fn force_trap(t: &Thread, trap: &Trap) {
     force_fault(t, signal, trap.code, trap.addr, trap.number, trap.error);
 }
 
-/// Kills the process because a page that it was promised cannot be had (`mem=` is used up).
-pub fn out_of_memory(t: &Thread) {
-    let comm = t.comm();
+/// The guest's memory (`mem=`) is used up, and `t` needs a page that it was promised: ends the process that uses the most,
+/// init aside unless it is alone. Returns whether that is another one than `t`'s, so that `t` should try again when it is
+/// gone.
+pub fn out_of_memory(t: &Thread) -> bool {
+    let processes = task::all_processes();
+    let size_of = |p: &Arc<Process>| p.threads().first().map_or(0, |t| t.mm().usage().1);
+    let is_dying = |p: &Arc<Process>| p.is_exiting() && !p.threads().is_empty();
+    let own = t.process();
+    if let Some(dying) = processes.iter().find(|p| is_dying(p)) {
+        // One goes already. Its memory comes when it is gone; if it is our own, its other threads are asked to end.
+        return !Arc::ptr_eq(dying, own);
+    }
+    let candidates = processes.iter().filter(|p| p.exited().is_none() && p.pid() != task::INIT);
+    let victim = candidates.max_by_key(|p| size_of(p)).unwrap_or(own);
+    let comm = victim.comm();
     let comm = comm.split(|&b| b == 0).next().unwrap_or_default();
-    crate::klog!(Error, "out of memory: killed process {} ({})", t.process().pid(), comm.escape_ascii());
+    crate::klog!(
+        Error,
+        "out of memory: killed process {} ({}), which used {} KB",
+        victim.pid(),
+        comm.escape_ascii(),
+        size_of(victim) / 1024
+    );
     let signal = Signal::KILL.number() as u8;
-    t.process().begin_exit(ExitStatus::Killed { signal, core: false });
+    victim.begin_exit(ExitStatus::Killed { signal, core: false });
+    !Arc::ptr_eq(victim, own)
 }
 
 /// SIGSEGV because a signal frame could not be written or read. A frame for SIGSEGV itself that cannot be written would

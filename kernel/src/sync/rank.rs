@@ -55,8 +55,14 @@ pub enum Rank {
     Mm,
     /// Page-cache page lists.
     PageCache,
+    /// Parts of address spaces that are kept for the next program.
+    Spares,
+    /// The texts whose system call sites are known, and each of them.
+    Texts,
     /// The guest window: address ranges and page states.
     Window,
+    /// Pages that are kept outside the window.
+    Frames,
     /// Kernel timers.
     Timer,
     /// A wait queue.

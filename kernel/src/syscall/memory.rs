@@ -112,7 +112,7 @@ pub fn sys_mmap(t: &Thread, addr: usize, len: usize, prot: u32, flags: u32, fd: 
             MapSource::Host(host) => {
                 zone = Zone::Image;
                 let path = file.path().cloned();
-                Backing::File(FileBacking { host, offset, path, may_write: may_write || !shared })
+                Backing::File(FileBacking::new(host, offset, path, may_write || !shared))
             }
             MapSource::Zero => Backing::Anonymous,
         }
@@ -135,7 +135,6 @@ pub fn sys_mmap(t: &Thread, addr: usize, len: usize, prot: u32, flags: u32, fd: 
     if limit != crate::task::INFINITY && mm.usage().0.saturating_add(len) as u64 > limit {
         return Err(Errno::ENOMEM.because("RLIMIT_AS"));
     }
-    mm.contest(placement, len)?;
     let at = mm.map(MapRequest { len, placement, prot, flags: vm_flags, backing, name: "", zone })?;
     if flags & (MAP_POPULATE | MAP_LOCKED) != 0 {
         // As Linux: a failure to populate does not undo the mapping.
@@ -196,9 +195,6 @@ pub fn sys_mremap(t: &Thread, old: usize, old_len: usize, new_len: usize, flags:
         None
     };
     let mm = t.mm();
-    if let Some(placement) = to {
-        mm.contest(placement, new_len)?;
-    }
     mm.remap(old, new_len, to)
 }
 

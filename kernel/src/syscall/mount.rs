@@ -164,6 +164,8 @@ const UMOUNT_NOFOLLOW: u32 = 8;
 
 /// umount2(2).
 pub fn sys_umount2(t: &Thread, target: UserPtr<u8>, flags: u32) -> Result<usize> {
+    // Images that are kept for later programs hold their files.
+    crate::mm::spare::drop_all();
     if flags & !(MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW) != 0 {
         return Err(Errno::EINVAL.because("unknown umount flags"));
     }

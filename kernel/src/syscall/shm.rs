@@ -68,7 +68,6 @@ pub fn sys_shmat(t: &Thread, id: i32, addr: usize, flags: i32) -> Result<usize> 
     let backing = Backing::Memory(MemoryBacking { object, offset: 0, may_write });
     let flags = VmFlags::SHARED;
     let mm = t.mm();
-    mm.contest(placement, len)?;
     match mm.map(MapRequest { len, placement, prot, flags, backing, name: "", zone }) {
         Err(e) if e.errno() == Errno::EEXIST => Err(Errno::EINVAL.because("something is mapped there already")),
         other => other,

@@ -12,7 +12,7 @@ use super::thread::{Completion, Thread, ThreadParts};
 use crate::abi::{USER_ADDRESS_END, general as c};
 use crate::arch;
 use crate::error::{Errno, Result};
-use crate::mm::{Mm, UserPtr, residency, window};
+use crate::mm::{Access, Mm, UserPtr, residency, window};
 use crate::sched;
 use crate::signal::{ProcessSignals, Signal};
 use crate::task::{Capability, Resource};
@@ -121,14 +121,32 @@ pub fn do_clone(t: &Thread, request: &CloneRequest) -> Result<usize> {
     }
     check_process_limit(t)?;
     let mm = if flags.contains(CloneFlags::VM) { t.mm() } else { copy_memory(t)? };
-    let id = match request.set_tid {
-        Some(id) => table::allocate_exact_id(id)?,
-        None => table::allocate_id()?,
-    };
     let forked = !flags.contains(CloneFlags::VM);
+    let numbered = match request.set_tid {
+        Some(id) => table::allocate_exact_id(id),
+        None => table::allocate_id(),
+    };
+    let id = match numbered {
+        Ok(id) => id,
+        Err(e) => {
+            drop(mm);
+            residency::ensure(&t.mm());
+            return Err(e);
+        }
+    };
     let made = make(t, request, Tid(id), mm).and_then(|thread| {
         // After a fork the window shows the child's memory, where its number goes.
         if flags.contains(CloneFlags::CHILD_SETTID) {
+            if forked {
+                // It is the child that gets the page: a fault of ours would be resolved for the caller's memory.
+                for addr in [request.child_tid.addr(), request.child_tid.addr().wrapping_add(3)] {
+                    if window::get()
+                        .is_some_and(|w| w.contains(addr, 1) && (!w.is_populated(addr) || w.is_tracked(addr)))
+                    {
+                        let _ = thread.mm().fault(addr, Access::Write);
+                    }
+                }
+            }
             let _ = request.child_tid.write(id);
         }
         if forked && flags.intersects(CloneFlags::PIDFD | CloneFlags::PARENT_SETTID) {
@@ -143,6 +161,8 @@ pub fn do_clone(t: &Thread, request: &CloneRequest) -> Result<usize> {
         Ok(thread) => thread,
         Err(e) => {
             table::free_id(id);
+            // A child's memory that is not wanted may have left the window to another relative.
+            residency::ensure(&t.mm());
             return Err(e);
         }
     };

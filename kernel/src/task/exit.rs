@@ -38,7 +38,7 @@ fn finish(t: &Thread) {
     let process = t.process();
     leave_memory(t);
     futex::release_owned(t);
-    let mm = t.set_mm(Mm::new());
+    let mm = t.set_mm(Mm::nobodys());
     // A parent that waits in vfork(2) may use the memory again from here on.
     t.release_vfork_parent();
     t.set_undo_owner(None);

@@ -7,6 +7,7 @@ use crate::abi::PAGE_SIZE;
 use crate::error::Result;
 use crate::host::Prot;
 use crate::host::vdso::{Image, Parameters, code};
+use crate::mm::spare::Key;
 use crate::mm::{Backing, FileBacking, MapRequest, Mm, Placement, VmFlags, Zone};
 use crate::sync::Once;
 use alloc::format;
@@ -175,12 +176,15 @@ pub(super) fn publish(parameters: Option<Parameters>) {
 /// Maps the image into an address space; returns the address of its ELF header, for AT_SYSINFO_EHDR. 0 without an image.
 pub fn map(mm: &Mm) -> Result<usize> {
     let Some(image) = IMAGE.get() else { return Ok(0) };
+    if let Some(range) = mm.adopt(&Key::Vdso) {
+        return Ok(range.start + PAGE_SIZE);
+    }
     let request = |len, placement, prot, offset, name| MapRequest {
         len,
         placement,
         prot,
         flags: VmFlags::SHARED | VmFlags::SPECIAL,
-        backing: Backing::File(FileBacking { host: image.file(), offset, path: None, may_write: false }),
+        backing: Backing::File(FileBacking::new(image.file(), offset, None, false)),
         name,
         zone: Zone::Image,
     };
@@ -188,6 +192,7 @@ pub fn map(mm: &Mm) -> Result<usize> {
     let at = data + PAGE_SIZE;
     let code_len = image.len() - PAGE_SIZE;
     mm.map(request(code_len, Placement::Fixed(at), Prot::READ | Prot::EXEC, PAGE_SIZE as u64, "[vdso]"))?;
+    mm.note_part(Key::Vdso, data..data + image.len());
     Ok(at)
 }
 

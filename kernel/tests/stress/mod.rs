@@ -17,6 +17,8 @@ const BROKEN: [&str; 4] = ["Kernel panic", "cannot be brought back", "cannot be 
 pub struct Guest {
     root: PathBuf,
     sources: PathBuf,
+    /// What `mem=` says.
+    pub memory: &'static str,
 }
 
 /// How a run ended.
@@ -35,10 +37,11 @@ impl Guest {
         for directory in ["tmp", "dev", "proc", "sys", "run"] {
             fs::create_dir_all(root.join(directory)).expect("a root directory");
         }
-        Guest { root, sources: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz") }
+        Guest { root, sources: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz"), memory: "256m" }
     }
 
     /// Puts a text into the root directory.
+    #[allow(dead_code, reason = "each test takes what it needs of this module")]
     pub fn write(&self, name: &str, text: &str) {
         fs::write(self.root.join(name), text).expect("a file of the root directory");
     }
@@ -62,15 +65,24 @@ impl Guest {
     pub fn command(&self, hook: &str, init: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vmlinux"));
         command.arg("rootfstype=hostfs").arg(format!("rootflags={}", self.root.display()));
-        command.args(["mem=256m", "loglevel=5"]).arg(format!("hook={hook}")).arg(format!("init={init}"));
+        command
+            .arg(format!("mem={}", self.memory))
+            .arg("loglevel=5")
+            .arg(format!("hook={hook}"))
+            .arg(format!("init={init}"));
         command.arg("--").args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
     /// Boots it and waits for its end, at most `limit`.
+    #[allow(dead_code, reason = "each test takes what it needs of this module")]
     pub fn run(&self, hook: &str, init: &str, arguments: &[&str], limit: Duration) -> Run {
-        let mut command = self.command(hook, init, arguments);
+        self.finish(self.command(hook, init, arguments), limit)
+    }
+
+    /// Starts a [`Guest::command`] and waits for its end, at most `limit`.
+    pub fn finish(&self, mut command: Command, limit: Duration) -> Run {
         let child = command.spawn().expect("vmlinux starts");
         Run::of(child, format!("{command:?}"), limit)
     }
@@ -127,11 +139,12 @@ impl Run {
 }
 
 fn collect(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
-    let mut pipe = pipe.expect("the child's output is a pipe");
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // A broken pipe ends the text early.
-        let _ = pipe.read_to_end(&mut bytes);
+        if let Some(mut pipe) = pipe {
+            // A broken pipe ends the text early.
+            let _ = pipe.read_to_end(&mut bytes);
+        }
         bytes
     })
 }

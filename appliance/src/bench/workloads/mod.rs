@@ -7,6 +7,7 @@ pub mod iperf3;
 pub mod lmbench;
 pub mod memory;
 pub mod netperf;
+pub mod process;
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -123,6 +124,8 @@ pub enum Workload {
     Getpid,
     /// Cost of system calls, processes, signals and pipes
     Lmbench,
+    /// Cost of making processes, each way by itself
+    Process,
     /// From the start of a system to its first program
     Boot,
     /// Memory that the host gives to a system
@@ -131,8 +134,15 @@ pub enum Workload {
 
 impl Workload {
     /// Every workload.
-    pub const ALL: [Workload; 6] =
-        [Workload::Iperf3, Workload::Netperf, Workload::Getpid, Workload::Lmbench, Workload::Boot, Workload::Memory];
+    pub const ALL: [Workload; 7] = [
+        Workload::Iperf3,
+        Workload::Netperf,
+        Workload::Getpid,
+        Workload::Lmbench,
+        Workload::Process,
+        Workload::Boot,
+        Workload::Memory,
+    ];
 
     /// The name in options, presets and reports.
     pub fn name(self) -> &'static str {
@@ -141,6 +151,7 @@ impl Workload {
             Workload::Netperf => "netperf",
             Workload::Getpid => "getpid",
             Workload::Lmbench => "lmbench",
+            Workload::Process => "process",
             Workload::Boot => "boot",
             Workload::Memory => "memory",
         }
@@ -153,6 +164,7 @@ impl Workload {
             Workload::Netperf => netperf::case(name),
             Workload::Getpid => getpid::case(name),
             Workload::Lmbench => lmbench::case(name),
+            Workload::Process => process::case(name),
             Workload::Boot => boot::case(name),
             Workload::Memory => memory::case(name),
         }

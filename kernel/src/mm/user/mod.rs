@@ -281,6 +281,19 @@ pub(super) fn read_raw(dst: &mut [u8], src: usize) -> usize {
     unsafe { uaccess::copy(dst.as_mut_ptr(), src as *const u8, dst.len()) }
 }
 
+/// Sets guest memory to zero without resolving faults; returns how many bytes were *not* cleared.
+pub(super) fn zero_raw(dst: usize, len: usize) -> usize {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    for at in (0..len).step_by(ZEROS.len()) {
+        let n = ZEROS.len().min(len - at);
+        let left = write_raw(dst + at, &ZEROS[..n]);
+        if left > 0 {
+            return len - at - n + left;
+        }
+    }
+    0
+}
+
 /// Writes guest memory without resolving faults; returns how many bytes were *not* written.
 pub(super) fn write_raw(dst: usize, src: &[u8]) -> usize {
     if mm::check_user_range(dst, src.len()).is_err() {

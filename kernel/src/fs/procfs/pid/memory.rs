@@ -54,9 +54,8 @@ pub(super) fn maps(s: &Subject, out: &mut Vec<u8>) -> Result<()> {
 /// Memory of its own that a mapping has, in bytes. File mappings are taken as resident as a whole.
 pub(super) fn resident(area: &VmArea) -> usize {
     match (&area.backing, window::get()) {
-        (Backing::Anonymous | Backing::Memory(_), Some(w)) => {
-            w.populated_runs(&area.range()).iter().map(|r| r.len()).sum()
-        }
+        (Backing::Anonymous, Some(w)) => w.populated_runs(&area.range()).iter().map(|r| r.len()).sum(),
+        (Backing::Memory(_), Some(w)) => w.opened(&area.range()),
         (Backing::Anonymous | Backing::Memory(_), None) => 0,
         (Backing::File(_), _) => area.len(),
     }

@@ -30,19 +30,9 @@ const WORKLOAD: &str = "i=$(cat /count 2>/dev/null || echo 0); while :; do i=$((
 /// How many of the last synced files are looked at after each kill: as many as the workload keeps, without the oldest.
 const KEPT: u32 = 30;
 
-/// What is soaked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Subject {
-    /// ext4 images under machines that are killed
-    Storage,
-}
-
 /// The command's options.
 #[derive(Debug, Args)]
-pub struct SoakArgs {
-    /// What to soak
-    #[arg(value_enum)]
-    subject: Subject,
+pub struct StorageArgs {
     /// How many machines are killed
     #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     kills: u32,
@@ -73,13 +63,12 @@ struct Soak {
     random: u64,
 }
 
-impl SoakArgs {
+impl StorageArgs {
     /// Kills and checks; writes the report.
     ///
     /// # Errors
     /// The first difference, with the place of the image.
     pub fn run(self) -> Result<ExitCode> {
-        let Subject::Storage = self.subject;
         let interrupt = Interrupt::install()?;
         let vmlinux = guest::find_vmlinux(self.vmlinux.as_deref())?;
         fs::create_dir_all(&self.out).with_context(|| format!("cannot make {}", self.out.display()))?;

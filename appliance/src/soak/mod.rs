@@ -1,0 +1,4 @@
+//! `appliance soak`: something is done for long, and looked at whether it holds.
+
+pub mod process;
+pub mod storage;
