@@ -533,8 +533,14 @@ pub(super) fn choices(control: &[ControlMessage]) -> Result<PacketChoices> {
                 Some(())
             }),
             // Of IPv6, -1 is the socket's own choice (RFC 3542, sections 6.3 and 6.5).
-            (SOL_IPV6, IPV6_HOPLIMIT) if int() == Some(-1) => Some(choices.ttl = None),
-            (SOL_IPV6, IPV6_TCLASS) if int() == Some(-1) => Some(choices.tos = None),
+            (SOL_IPV6, IPV6_HOPLIMIT) if int() == Some(-1) => {
+                choices.ttl = None;
+                Some(())
+            }
+            (SOL_IPV6, IPV6_TCLASS) if int() == Some(-1) => {
+                choices.tos = None;
+                Some(())
+            }
             (SOL_IP, IP_TTL) | (SOL_IPV6, IPV6_HOPLIMIT) => {
                 int().and_then(|v| octet(v, 1)).map(|v| choices.ttl = Some(v))
             }
