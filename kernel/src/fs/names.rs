@@ -7,6 +7,7 @@ use super::lookup::{ParentAndName, Resolve};
 use super::notify;
 use super::permission::{self, Access};
 use crate::error::{Errno, Result};
+use crate::mm::spare;
 use crate::task::Capability;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -132,6 +133,7 @@ impl Actor {
         }
         place.dir.inode().unlink(&place.name)?;
         place.dir.dentry().remove_child(&victim);
+        spare::drop_file(victim.inode().id());
         notify::removed(place.dir.dentry(), &place.name, victim);
         Ok(())
     }
@@ -189,6 +191,7 @@ impl Actor {
             _ => {
                 if let Some(t) = &target {
                     to.dir.dentry().remove_child(t);
+                    spare::drop_file(t.inode().id());
                 }
                 from.dir.dentry().move_child(&moved, to.dir.dentry(), &to.name);
                 notify::moved(old_place, new_place, &moved, target);

@@ -689,7 +689,7 @@ impl Mm {
         }
         let (Some(old_end), Some(new_end)) = (page_align_up(b.now), page_align_up(to)) else { return b.now };
         if new_end > old_end {
-            let is_free = inner.areas.gaps(&(old_end..new_end)) == [old_end..new_end];
+            let is_free = inner.areas.first_above(old_end).is_none_or(|a| a.start >= new_end);
             if new_end - b.start > window().usage().1 || !is_free {
                 return b.now;
             }

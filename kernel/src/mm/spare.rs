@@ -19,6 +19,7 @@ use super::window::window;
 use super::{residency, user};
 use crate::abi::PAGE_SIZE;
 use crate::error::{Errno, Result};
+use crate::fs::inode::InodeId;
 use crate::host::Prot;
 use crate::sync::{Rank, SpinLock};
 use alloc::sync::Arc;
@@ -121,6 +122,13 @@ pub fn drop_all() -> bool {
     let any = !spares.is_empty();
     spares.into_iter().for_each(discard);
     any
+}
+
+/// Gives up the images of a file that has lost a name: they would keep it from going.
+pub fn drop_file(inode: InodeId) {
+    let of_file = |s: &mut Spare| matches!(&s.part.key, Key::Image(version) if version.is_of(inode));
+    let gone: Vec<Spare> = SPARES.lock().extract_if(.., of_file).collect();
+    gone.into_iter().for_each(discard);
 }
 
 fn discard(spare: Spare) {

@@ -71,6 +71,11 @@ impl Version {
         Some(Version { inode: m.id, size: m.size, mtime: m.mtime, ctime: m.ctime })
     }
 
+    /// Whether it is a version of this file.
+    pub fn is_of(&self, inode: InodeId) -> bool {
+        self.inode == inode
+    }
+
     /// Whether the file has been left alone for long enough that another change will show as another version.
     pub fn is_settled(&self) -> bool {
         let now = time::realtime();
