@@ -21,8 +21,6 @@ use crate::interrupt::Interrupt;
 use crate::process::{self, Ending, Process};
 use crate::progress::Progress;
 
-/// Where Debian's packages come from when the host's own apt does not say.
-const DEFAULT_MIRROR: &str = "http://deb.debian.org/debian";
 /// Debian's archive keys, where the package debian-archive-keyring puts them.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The longest that apt may take for one download run.
@@ -225,7 +223,9 @@ fn mirror(suite: &str) -> Result<String> {
     let mut command = Command::new("apt-get");
     command.args(["indextargets", "--no-release-info", "--format", "$(REPO_URI) $(RELEASE)"]);
     let output = process::run(&mut command).context("apt does not tell its sources")?;
-    Ok(choose_mirror(&String::from_utf8_lossy(&output.stdout), suite).unwrap_or(DEFAULT_MIRROR).to_owned())
+    choose_mirror(&String::from_utf8_lossy(&output.stdout), suite).map(str::to_owned).context(
+        "this host's apt has no Debian mirror among its sources: name one with FLATLAND_MIRROR=http://HOST/debian",
+    )
 }
 
 fn choose_mirror<'a>(targets: &'a str, suite: &str) -> Option<&'a str> {
