@@ -164,34 +164,33 @@ pub(super) fn write_udp_lite(datagram: &mut [u8], src: u16, dst: u16, ip: &Ipv4H
     let len = datagram.len();
     let covered = if coverage == 0 { len } else { usize::from(coverage).min(len) };
     let field = if covered == len { 0 } else { covered as u16 };
-    datagram[0..2].copy_from_slice(&src.to_be_bytes());
-    datagram[2..4].copy_from_slice(&dst.to_be_bytes());
-    datagram[4..6].copy_from_slice(&field.to_be_bytes());
-    datagram[6..8].fill(0);
+    write_fields(datagram, src, dst, field);
     let pseudo = checksum::pseudo_header(ip.src, ip.dst, protocol::UDP_LITE, len);
-    let sum = match !checksum::fold(pseudo + checksum::sum(&datagram[..covered])) {
-        0 => 0xffff,
-        sum => sum,
-    };
+    let sum = whole_checksum(pseudo, &datagram[..covered]);
     datagram[6..8].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// Writes a UDP header in front of a payload that is in place.
 pub(super) fn write_udp(datagram: &mut [u8], src: u16, dst: u16, ip: &Ipv4Header, partial: bool) {
     let len = datagram.len();
+    write_fields(datagram, src, dst, len as u16);
+    let pseudo = checksum::pseudo_header(ip.src, ip.dst, protocol::UDP, len);
+    let sum = if partial { checksum::fold(pseudo) } else { whole_checksum(pseudo, datagram) };
+    datagram[6..8].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// Ports, the field behind them (UDP's length, UDP-Lite's coverage), and no checksum yet.
+fn write_fields(datagram: &mut [u8], src: u16, dst: u16, field: u16) {
     datagram[0..2].copy_from_slice(&src.to_be_bytes());
     datagram[2..4].copy_from_slice(&dst.to_be_bytes());
-    datagram[4..6].copy_from_slice(&(len as u16).to_be_bytes());
+    datagram[4..6].copy_from_slice(&field.to_be_bytes());
     datagram[6..8].fill(0);
-    let pseudo = checksum::pseudo_header(ip.src, ip.dst, protocol::UDP, len);
-    let sum = if partial {
-        checksum::fold(pseudo)
-    } else {
-        // Zero would mean "no checksum" (RFC 768).
-        match !checksum::fold(pseudo + checksum::sum(datagram)) {
-            0 => 0xffff,
-            sum => sum,
-        }
-    };
-    datagram[6..8].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// The checksum over `bytes` and a pseudo-header; never zero, which would mean that there is none (RFC 768).
+fn whole_checksum(pseudo: u64, bytes: &[u8]) -> u16 {
+    match !checksum::fold(pseudo + checksum::sum(bytes)) {
+        0 => 0xffff,
+        sum => sum,
+    }
 }

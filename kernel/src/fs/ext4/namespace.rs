@@ -7,12 +7,11 @@
 use super::bytes::le32;
 use super::directory::Slot;
 use super::disk_inode::{DiskInode, FLAG_APPEND, FLAG_EXTENTS, FLAG_IMMUTABLE};
-use super::extent::{ExtentList, ROOT_ENTRIES, put_leaf};
+use super::extent::{ROOT_ENTRIES, put_leaf};
 use super::superblock::RoCompat;
 use super::volume::{Core, File, damaged};
 use crate::error::{Errno, Result};
 use crate::fs::inode::{FileKind, NewInode, NewKind, RenameMode, Timestamp};
-use crate::fs::page_cache::FilePages;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -53,16 +52,7 @@ impl Core {
         let mode = (kind.mode_bits() | new.mode & 0o7777) as u16;
         let mut inode = DiskInode::new(&self.sb, mode, new.uid.0, new.gid.0, self.next_generation);
         inode.links = 1;
-        let mut file = Box::new(File {
-            ino,
-            inode,
-            kind,
-            extents: ExtentList::default(),
-            tree: Vec::new(),
-            pages: FilePages::default(),
-            index: None,
-            used: self.tick,
-        });
+        let mut file = Box::new(File::new(ino, inode, kind, self.tick));
         let made = match new.kind {
             NewKind::Regular => {
                 file.inode.flags |= FLAG_EXTENTS;

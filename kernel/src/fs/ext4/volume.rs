@@ -68,6 +68,12 @@ pub(super) struct File {
 }
 
 impl File {
+    /// A file of which nothing but its inode is in memory; `used` is the volume's tick.
+    pub(super) fn new(ino: u32, inode: DiskInode, kind: FileKind, used: u64) -> Self {
+        let (extents, pages) = (ExtentList::default(), FilePages::default());
+        File { ino, inode, kind, extents, tree: Vec::new(), pages, index: None, used }
+    }
+
     /// Whether its blocks are found through extents.
     pub fn has_extents(&self) -> bool {
         self.inode.flags & FLAG_EXTENTS != 0
@@ -328,16 +334,7 @@ impl Core {
         if inode.size > i64::MAX as u64 {
             return Err(damaged("an inode with an impossible size"));
         }
-        let mut file = Box::new(File {
-            ino,
-            inode,
-            kind,
-            extents: ExtentList::default(),
-            tree: Vec::new(),
-            pages: FilePages::default(),
-            index: None,
-            used: self.tick,
-        });
+        let mut file = Box::new(File::new(ino, inode, kind, self.tick));
         let stored = matches!(kind, FileKind::Regular | FileKind::Directory)
             || kind == FileKind::Symlink && file.inode.size >= 60;
         if stored && file.has_extents() {
