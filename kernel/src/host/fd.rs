@@ -1,6 +1,8 @@
 //! Host descriptors.
 
+use crate::error::{Errno, Result};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::pread;
 
 /// An open host file; closed when dropped.
 #[derive(Debug)]
@@ -15,5 +17,21 @@ impl From<OwnedFd> for HostFd {
 impl AsFd for HostFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+impl HostFd {
+    /// Reads from `offset` on until the buffer is full or the file ends; returns how many bytes were read (pread(2)).
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match pread(&self.0, &mut buffer[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(Errno::from(e).into()),
+            }
+        }
+        Ok(done)
     }
 }
