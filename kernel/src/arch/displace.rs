@@ -91,6 +91,8 @@ pub struct Displacement {
     pub leads: usize,
     /// What is there, from `at` to behind the site's instruction.
     pub original: Box<[u8]>,
+    /// The function around it, whose own branches are known not to be in the way.
+    pub function: Range<usize>,
 }
 
 impl Displacement {
@@ -134,6 +136,7 @@ pub fn plain(code: &[u8], start: usize, end: usize, nr: u32) -> Option<Displacem
         at: start + first,
         leads: JUMP_LEN,
         original: bytes.into(),
+        function: start + first..end,
     })
 }
 
@@ -213,7 +216,8 @@ impl<'a> Sweep<'a> {
         let room = room.or_else(|| self.safe_room(first, site))?;
         let at = first.at - self.start;
         let original = self.code.get(at..site - self.start + SITE_LEN)?;
-        Some(Displacement { kind, room, at: first.at, leads: site - first.at, original: original.into() })
+        let function = self.start..self.start + self.code.len();
+        Some(Displacement { kind, room, at: first.at, leads: site - first.at, original: original.into(), function })
     }
 
     /// How there is room at an instruction in front of `site` without covering the start of another.
@@ -232,18 +236,19 @@ impl<'a> Sweep<'a> {
 }
 
 /// Whether anything in a text could be a branch to one of these places in it, or take its address: four bytes anywhere, or a
-/// short branch, whose displacement leads there. Says yes more often than is true.
-pub fn is_referred_to(text: &[u8], places: &Range<usize>) -> bool {
+/// short branch outside of their function, whose displacement leads there. Says yes more often than is true.
+pub fn is_referred_to(text: &[u8], places: &Range<usize>, function: &Range<usize>) -> bool {
     let long = text.windows(4).enumerate().any(|(at, bytes)| {
         let displacement = i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         places.contains(&(at + 4).wrapping_add_signed(displacement as isize))
     });
-    let near = places.start.saturating_sub(130)..text.len().min(places.end + 130);
     let is_short = |opcode: u8| matches!(opcode, 0x70..=0x7f | 0xe0..=0xe3 | 0xeb);
-    let short = near.clone().zip(text[near].windows(2)).any(|(at, bytes)| {
-        is_short(bytes[0]) && places.contains(&(at + 2).wrapping_add_signed(bytes[1] as i8 as isize))
-    });
-    long || short
+    let leads_there = |at: usize| {
+        let target = |displacement: u8| (at + 2).wrapping_add_signed(displacement as i8 as isize);
+        matches!(text.get(at..at + 2), Some(&[opcode, d]) if is_short(opcode) && places.contains(&target(d)))
+    };
+    let near = places.start.saturating_sub(130)..places.end + 130;
+    long || near.filter(|at| !function.contains(at)).any(leads_there)
 }
 
 /// Copies leads from the offset `from` to `to`, so that they do there what they do here. `None` if an operand is out of reach.
@@ -374,10 +379,14 @@ mod tests {
     #[test]
     fn references_of_every_kind_are_seen() {
         let text = |bytes: &[u8]| [&[0x90; 200], bytes, &[0x90; 200]].concat();
-        let places = 150..154;
+        let (places, function) = (150..154, 140..160);
+        let is_referred_to = |text: &[u8], places| super::is_referred_to(text, places, &function);
         assert!(!is_referred_to(&text(&[]), &places));
         assert!(is_referred_to(&text(&[0xeb, (-50i8) as u8]), &places), "jmp to 152");
         assert!(!is_referred_to(&text(&[0xeb, (-53i8) as u8]), &places), "jmp to 149");
+        let mut inside = text(&[]);
+        inside[156..158].copy_from_slice(&[0xeb, (-6i8) as u8]);
+        assert!(!is_referred_to(&inside, &places), "the sweep of the function sees its branches");
         let far = i32::to_le_bytes(152 - 207);
         assert!(is_referred_to(&text(&[&[0x48, 0x8d, 0x05], &far[..]].concat()), &places), "lea");
     }

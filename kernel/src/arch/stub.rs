@@ -155,7 +155,7 @@ mod tests {
 
     fn displacement_of(kind: SiteKind, room: Room, at: usize, leads: &[u8]) -> Displacement {
         let original = [leads, &kind.bytes()].concat();
-        Displacement { kind, room, at, leads: leads.len(), original: original.into() }
+        Displacement { kind, room, at, leads: leads.len(), original: original.into(), function: at..at + 9 }
     }
 
     #[repr(align(4096))]

@@ -395,7 +395,9 @@ impl Image {
             return false;
         }
         let covered = d.covered();
-        if d.room == Room::Several && (text.len() > SEVERAL_TEXT || displace::is_referred_to(text, &covered)) {
+        if d.room == Room::Several
+            && (text.len() > SEVERAL_TEXT || displace::is_referred_to(text, &covered, &d.function))
+        {
             return false;
         }
         // Addresses as if the image were mapped at 0: only distances count.
