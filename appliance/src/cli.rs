@@ -165,8 +165,9 @@ struct BenchArgs {
     #[arg(long, value_delimiter = ',', value_enum)]
     workloads: Vec<Workload>,
     /// Where to run it: native, native-lo, native-nooff, um, um-seccomp, um-legacy, gvisor, nommu-seccomp, nommu-sud,
-    /// nommu-patch, nommu-zpoline; those with a tap also as NAME@bridge and NAME@guests; the groups default, peers, all
-    /// [default: native,nommu-seccomp,nommu-patch]
+    /// nommu-patch, nommu-zpoline; those with a tap also as NAME@bridge and NAME@guests, Flatland also as NAME@vhost,
+    /// NAME@vhost-sleep, NAME@switch, NAME@switch-sleep; the groups nommu (nothing to download), peers, all
+    /// [default: peers = native,um,um-seccomp,gvisor,nommu-seccomp,nommu-patch]
     #[arg(long, value_delimiter = ',', value_name = "NAME", value_parser = SystemList::parse)]
     systems: Vec<SystemList>,
     /// A command of your own for the root directory's shell, measured by its wall time; without --workloads, alone
@@ -190,6 +191,9 @@ struct BenchArgs {
     /// Measured seconds of each network run [default: the preset's]
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: Option<u32>,
+    /// Begin no round that would last longer than so many minutes from the first one's start
+    #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    limit: Option<u32>,
     /// Which cases, and how often
     #[arg(long, value_enum, default_value = "quick")]
     preset: Preset,
@@ -334,6 +338,7 @@ impl BenchArgs {
             baseline: self.baseline,
             rounds: self.runs,
             seconds: self.seconds,
+            limit: self.limit.map(|minutes| Duration::from_secs(60 * u64::from(minutes))),
             pinning: match (self.pin, self.free) {
                 (true, _) => Wish::Pin,
                 (_, true) => Wish::Free,

@@ -12,7 +12,7 @@ use super::noise::{Before, Surroundings};
 use super::observe::{CPU_PERIOD, CpuWatch, MemoryWatch, Observed, Reader, Watch};
 use super::pinning::Pinning;
 use super::raw_files::RawFiles;
-use super::serve;
+use super::serve::{self, Serving};
 use super::systems::{Job, Role, System};
 use super::workloads::{Case, Values};
 use crate::interrupt::Interrupt;
@@ -69,7 +69,7 @@ pub struct Outcome {
     pub round: u32,
     /// Each metric's value, or why there is none.
     pub values: Vec<Result<f64, String>>,
-    /// The first metric second by second, where the tool tells.
+    /// The first metric over time, every [`iperf3::STEP`](super::workloads::iperf3::STEP) seconds, where the tool tells.
     pub course: Vec<f64>,
     pub wall: Duration,
     /// CPU time of the system's process or the native client.
@@ -149,7 +149,7 @@ fn measure(
     outcome: &mut Outcome,
 ) -> Values {
     let server = case.server().map(|server| serve::start(&server, system, site, files)).transpose()?;
-    let server_before = server.as_ref().and_then(Process::cpu_time);
+    let server_before = server.as_ref().and_then(Serving::cpu_time);
     let before = Before::read();
 
     let argv = case.client(system.server_address(), seconds);
@@ -170,7 +170,7 @@ fn measure(
     let client_cpu = cpu.map_or(client_cpu, |cpu| cpu.total().max(client_cpu));
     outcome.wall = started.elapsed();
     outcome.guest_side = Some(client_cpu);
-    let server_after = server.as_ref().and_then(Process::cpu_time);
+    let server_after = server.as_ref().and_then(Serving::cpu_time);
     outcome.host_side = server_after.zip(server_before).map(|(after, before)| after.saturating_sub(before));
     let own = client_cpu + outcome.host_side.unwrap_or_default();
     let unsure = if system.loses_cpu_time() { CPU_PERIOD } else { Duration::ZERO };

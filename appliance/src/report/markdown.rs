@@ -183,10 +183,11 @@ fn cpu_table(report: &Report) -> String {
     let mut table = new_table();
     table.set_header(["run", "system", "guest side", "host side"]);
     let seconds = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.2}"));
-    let mut last = None;
+    let mut seen = Vec::new();
     for series in &report.results {
         let key = (&series.workload, &series.case, &series.system);
-        if last.replace(key) != Some(key) && series.median.is_some() {
+        if !seen.contains(&key) && series.median.is_some() {
+            seen.push(key);
             let cpu = series.cpu_seconds;
             let name = format!("{} {}", series.workload, series.case);
             table.add_row([name, series.system.clone(), seconds(cpu.guest_side), seconds(cpu.host_side)]);

@@ -45,7 +45,7 @@ pub struct Run {
     pub noise: Option<String>,
     #[serde(default)]
     pub surroundings: Surroundings,
-    /// The metric second by second, where the tool tells.
+    /// The metric over time, every `settings.course_seconds`, where the tool tells.
     #[serde(default)]
     pub course: Vec<f64>,
     pub wall_seconds: f64,

@@ -125,7 +125,7 @@ impl System for Uml {
         match (self.link, self.variant) {
             (Link::Tap, Variant::Legacy) => Segment::PlainTap,
             (Link::Tap, _) => Segment::Tap,
-            (Link::Bridge | Link::Guests, _) => Segment::Bridge,
+            _ => Segment::Bridge,
         }
     }
 
@@ -138,13 +138,13 @@ impl System for Uml {
             (Link::Tap, Variant::Legacy) => PLAIN_TAP_HOST,
             (Link::Tap, _) => TAP_HOST,
             (Link::Bridge, _) => BRIDGE_HOST,
-            (Link::Guests, Variant::Legacy) => Port::PlainServer.address(),
-            (Link::Guests, _) => BRIDGE_SERVER,
+            (_, Variant::Legacy) => Port::PlainServer.address(),
+            (_, _) => BRIDGE_SERVER,
         }
     }
 
     fn serves_in_guest(&self) -> bool {
-        self.link == Link::Guests
+        self.link.joins_guests()
     }
 
     fn command(&self, site: &Site, job: &Job) -> Result<Command> {

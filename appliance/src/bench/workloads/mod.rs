@@ -107,7 +107,7 @@ pub trait Case: Debug {
     /// warnings too.
     fn values(&self, seen: &Observed) -> Values;
 
-    /// Throughput second by second in the first metric's unit, for those tools that tell.
+    /// The first metric over time, every [`iperf3::STEP`] seconds, for those tools that tell.
     fn course(&self, _output: &str) -> Vec<f64> {
         Vec::new()
     }
