@@ -6,6 +6,7 @@
 //! report with their reason, and so do systems that cannot run at all. What a system is made of is downloaded before
 //! anything is wired.
 
+pub mod brake;
 pub mod chroot;
 pub mod noise;
 pub mod observe;
@@ -65,8 +66,15 @@ pub fn run(plan: Plan) -> Result<ExitCode> {
     let mut wiring = Wiring::bare(&rootfs.dir)?;
     each(&mut systems, &interrupt, |system| wiring.add(system.segment(), &rootfs.dir))?;
     let names = Cell::new(0);
-    let site =
-        Site { wiring: &wiring, rootfs: &rootfs, pinning: plan.pinning, raw: &raw, interrupt: &interrupt, names };
+    let site = Site {
+        wiring: &wiring,
+        rootfs: &rootfs,
+        pinning: plan.pinning,
+        raw: &raw,
+        interrupt: &interrupt,
+        slow: plan.slow.as_ref(),
+        names,
+    };
     for candidate in systems.iter_mut().filter(|candidate| candidate.reason.is_none()) {
         candidate.reason = round::probe(candidate.system.as_ref(), &site)?;
     }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde::Deserialize;
 
+use super::brake::SlowDown;
 use super::pinning::{Pinning, Wish};
 use super::systems::{Choice, Kind, Link};
 use super::workloads::command::UserCommand;
@@ -47,16 +48,47 @@ struct PresetFile {
     cases: BTreeMap<String, Vec<String>>,
 }
 
+impl PresetFile {
+    fn cases_of(&self, workloads: &[Workload]) -> Result<Vec<Box<dyn Case>>> {
+        let mut cases = Vec::new();
+        for workload in workloads {
+            for name in self.cases.get(workload.name()).into_iter().flatten() {
+                let case = workload.case(name);
+                cases.push(case.with_context(|| format!("{} has no case '{name}'", workload.name()))?);
+            }
+        }
+        Ok(cases)
+    }
+}
+
+/// The cases of those names, in the order of the workloads.
+fn named(workloads: &[Workload], names: &[String]) -> Result<Vec<Box<dyn Case>>> {
+    let names = distinct(names.to_vec());
+    for name in &names {
+        if !workloads.iter().any(|workload| workload.case(name).is_some()) {
+            bail!("--cases: no case '{name}' in the chosen workloads (docs/benchmarking.md has them all)");
+        }
+    }
+    let of = |workload: &Workload| names.iter().filter_map(|name| workload.case(name)).collect::<Vec<_>>();
+    Ok(workloads.iter().flat_map(of).collect())
+}
+
 /// The options as they were typed; `None` and empty leave a thing to the preset.
 #[derive(Debug)]
 pub struct Wishes {
     pub preset: Preset,
     pub workloads: Vec<Workload>,
+    /// Names of cases, of the workloads that were named, in place of the preset's.
+    pub cases: Vec<String>,
     pub systems: Vec<Choice>,
     /// The user's own, run besides the workloads that were named, or alone when none was.
     pub command: Option<UserCommand>,
     /// A `report.json` to compare with.
     pub baseline: Option<PathBuf>,
+    /// Whether noisy runs can make a verdict against it.
+    pub trust_noisy: bool,
+    /// Who is to be slowed down on purpose.
+    pub slow: Option<SlowDown>,
     pub rounds: Option<u32>,
     pub seconds: Option<u32>,
     /// No round begins that would last longer than until then.
@@ -78,6 +110,10 @@ pub struct Plan {
     pub systems: Vec<Choice>,
     /// A `report.json` to compare with.
     pub baseline: Option<PathBuf>,
+    /// Whether noisy runs can make a verdict against it.
+    pub trust_noisy: bool,
+    /// Who is slowed down on purpose.
+    pub slow: Option<SlowDown>,
     /// How often everything is run.
     pub rounds: u32,
     /// Measured seconds of a run.
@@ -103,24 +139,29 @@ impl Plan {
             (true, None) => Workload::ALL.to_vec(),
             _ => distinct(wishes.workloads),
         };
-        let mut cases: Vec<Box<dyn Case>> = Vec::new();
-        for workload in workloads {
-            for name in file.cases.get(workload.name()).into_iter().flatten() {
-                let case = workload.case(name);
-                cases.push(case.with_context(|| format!("{} has no case '{name}'", workload.name()))?);
-            }
-        }
+        let mut cases = match wishes.cases.is_empty() {
+            true => file.cases_of(&workloads)?,
+            false => named(&workloads, &wishes.cases)?,
+        };
         cases.extend(wishes.command.map(|command| Box::new(command) as Box<dyn Case>));
         let rounds = wishes.rounds.unwrap_or(file.rounds);
         let seconds = wishes.seconds.unwrap_or(file.seconds);
+        let systems = if wishes.systems.is_empty() { default_systems() } else { distinct(wishes.systems) };
+        if let Some(slow) =
+            wishes.slow.as_ref().filter(|slow| !systems.iter().any(|choice| choice.name() == slow.system))
+        {
+            bail!("--slow names {}, which is not among the systems", slow.system);
+        }
         if rounds == 0 || seconds == 0 || cases.is_empty() {
             bail!("nothing to measure: --runs, --seconds and the cases of the workloads must be at least 1");
         }
         Ok(Self {
             preset: wishes.preset,
             cases,
-            systems: if wishes.systems.is_empty() { default_systems() } else { distinct(wishes.systems) },
+            systems,
             baseline: wishes.baseline,
+            trust_noisy: wishes.trust_noisy,
+            slow: wishes.slow,
             rounds,
             seconds,
             limit: wishes.limit,
@@ -168,9 +209,12 @@ mod tests {
         Wishes {
             preset,
             workloads: Vec::new(),
+            cases: Vec::new(),
             systems: Vec::new(),
             command: None,
             baseline: None,
+            trust_noisy: false,
+            slow: None,
             rounds: None,
             seconds: None,
             limit: None,
@@ -237,6 +281,28 @@ mod tests {
         let with = |workloads| Wishes { workloads, command: Some(command()), ..wishes(Preset::Quick) };
         assert_eq!(Plan::new(with(Vec::new())).unwrap().cases.len(), 1);
         assert_eq!(Plan::new(with(vec![Workload::Getpid])).unwrap().cases.len(), 2);
+    }
+
+    #[test]
+    fn cases_are_picked_by_name_beyond_the_preset() {
+        let with = |workloads, names: &[&str]| {
+            let cases = names.iter().map(|name| (*name).to_owned()).collect();
+            Plan::new(Wishes { workloads, cases, ..wishes(Preset::Quick) })
+        };
+        let names = |plan: Plan| plan.cases.iter().map(|case| case.name().to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            names(with(Vec::new(), &["getpid", "tcp-4", "TCP_STREAM-64"]).unwrap()),
+            ["tcp-4", "TCP_STREAM-64", "getpid"]
+        );
+        assert!(with(vec![Workload::Getpid], &["tcp"]).unwrap_err().to_string().contains("'tcp'"));
+    }
+
+    #[test]
+    fn only_a_system_that_runs_is_slowed_down() {
+        let with = |system: &str| {
+            Plan::new(Wishes { slow: Some(SlowDown { system: system.into(), percent: 10 }), ..wishes(Preset::Quick) })
+        };
+        assert!(with("nommu-patch").is_ok() && with("nommu-sud").is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::brake::{Brake, SlowDown};
 use super::noise::{Before, Surroundings};
 use super::observe::{CPU_PERIOD, CpuWatch, MemoryWatch, Observed, Reader, Watch};
 use super::pinning::Pinning;
@@ -34,6 +35,8 @@ pub struct Site<'a> {
     /// Folder for the tools' output.
     pub raw: &'a Path,
     pub interrupt: &'a Interrupt,
+    /// Who is slowed down on purpose.
+    pub slow: Option<&'a SlowDown>,
     /// How many unique names were given out.
     pub names: Cell<u32>,
 }
@@ -152,10 +155,15 @@ fn measure(
     let server_before = server.as_ref().and_then(Serving::cpu_time);
     let before = Before::read();
 
-    let argv = case.client(system.server_address(), seconds);
+    let slow = site.slow.filter(|slow| slow.system == system.name());
+    let slowed = slow.and_then(|slow| case.slowed_client(slow.percent));
+    let brakes = slow.filter(|_| slowed.is_none());
+    let argv = slowed.unwrap_or_else(|| case.client(system.server_address(), seconds));
     let job = Job { argv: &argv, network: server.is_some(), init: case.is_init(), role: Role::Client };
     let started = Instant::now();
     let (client, reader) = start(system, site, &job, case.watch(), files)?;
+    let groups = [server.as_ref().map(Serving::ids).unwrap_or_default(), vec![client.id()]].concat();
+    let brake = brakes.map(|slow| Brake::pull(&groups, slow.percent));
     let mut memory = (case.watch() == Watch::Memory).then(MemoryWatch::new);
     let mut cpu = system.loses_cpu_time().then(CpuWatch::new);
     let limit = case.limit(seconds) + GRACE;
@@ -167,6 +175,7 @@ fn measure(
             cpu.look(pid);
         }
     })?;
+    drop(brake);
     let client_cpu = cpu.map_or(client_cpu, |cpu| cpu.total().max(client_cpu));
     outcome.wall = started.elapsed();
     outcome.guest_side = Some(client_cpu);

@@ -32,6 +32,11 @@ impl Serving {
         let switch = self.switch.as_ref().and_then(Process::cpu_time).unwrap_or_default();
         Some(self.server.cpu_time()? + switch)
     }
+
+    /// The processes that serve.
+    pub fn ids(&self) -> Vec<u32> {
+        std::iter::once(&self.server).chain(&self.switch).map(Process::id).collect()
+    }
 }
 
 /// Starts `server` for clients of `system` and waits until it listens.

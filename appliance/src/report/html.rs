@@ -61,6 +61,9 @@ fn remarks(report: &Report) -> String {
     if !report.complete {
         items.push("<li><strong>Interrupted</strong>: the rounds are not complete.</li>\n".to_owned());
     }
+    if let Some(slowed) = &report.settings.slowed {
+        items.push(format!("<li><strong>Slowed down on purpose</strong>: {} percent.</li>\n", escape(slowed)));
+    }
     for round in report.rounds.iter().filter(|round| round.is_noisy()) {
         items.push(format!(
             "<li><strong>Noisy</strong>: in round {}, {} of {} runs were disturbed (load {:.1}, {:.0} % of a CPU \
@@ -113,12 +116,11 @@ fn changes(comparison: &Comparison) -> String {
         let class = if change.judged.verdict == Verdict::Better { "better" } else { "worse" };
         _ = writeln!(text, "<li class=\"{class}\">{}</li>", escape(&describe(change)));
     }
-    let told = comparison.changes.len() - comparison.unknown();
     if comparison.verdicts().next().is_none() {
-        _ = writeln!(text, "<li>No change beyond noise in {told} rows.</li>");
+        _ = writeln!(text, "<li>No change beyond noise in {} rows.</li>", comparison.told());
     }
-    if comparison.unknown() > 0 {
-        _ = writeln!(text, "<li>{} rows have too few rounds to tell.</li>", comparison.unknown());
+    for remark in comparison.remarks() {
+        _ = writeln!(text, "<li>{}</li>", escape(&remark));
     }
     text + "</ul>\n"
 }

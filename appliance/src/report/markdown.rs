@@ -35,6 +35,9 @@ pub fn document(report: &Report) -> String {
         cpu(settings.guest_side_cpu),
         settings.congestion_control,
     );
+    if let Some(slowed) = &settings.slowed {
+        _ = writeln!(text, "- **slowed down on purpose**: {slowed} percent");
+    }
     if !report.complete {
         text += "- **interrupted**: the rounds are not complete\n";
     }
@@ -108,14 +111,10 @@ fn changes(comparison: &Comparison) -> String {
         _ = writeln!(text, "- {}", describe(change));
     }
     if comparison.verdicts().next().is_none() {
-        _ = writeln!(text, "- no change beyond noise in {} rows", comparison.changes.len() - comparison.unknown());
+        _ = writeln!(text, "- no change beyond noise in {} rows", comparison.told());
     }
-    if comparison.unknown() > 0 {
-        _ = writeln!(
-            text,
-            "- {} rows have too few rounds to tell: no difference could have shown",
-            comparison.unknown()
-        );
+    for remark in comparison.remarks() {
+        _ = writeln!(text, "- {remark}");
     }
     text
 }
@@ -278,10 +277,10 @@ mod tests {
         let slower = guest.map(|value| value * 0.9);
         let before = crate::report::tests::with_values(&native, &guest);
         let mut now = crate::report::tests::with_values(&native, &slower);
-        now.baseline = Some(Comparison::new(&now, &before, "old/report.json"));
+        now.baseline = Some(Comparison::new(&now, &before, "old/report.json", false));
         let text = summary(&now);
         assert!(text.contains("- nommu-patch: iperf3 tcp throughput is worse, 20.2 → 18.2 Gbit/s (-10.0 %"), "{text}");
-        now.baseline = Some(Comparison::new(&before, &before, "old/report.json"));
+        now.baseline = Some(Comparison::new(&before, &before, "old/report.json", false));
         assert!(summary(&now).contains("no change beyond noise in 2 rows"));
     }
 }

@@ -76,6 +76,9 @@ pub struct Settings {
     /// Seconds between the points of a run's course.
     #[serde(default = "one_second")]
     pub course_seconds: f64,
+    /// Who was slowed down on purpose, as `SYSTEM=PERCENT`; null for an honest report.
+    #[serde(default)]
+    pub slowed: Option<String>,
     pub rootfs: RootfsState,
     /// The kernel that the nommu systems booted; null without one.
     pub vmlinux: Option<json::FileState>,
@@ -189,7 +192,8 @@ impl Report {
             baseline: None,
         };
         report.judge_against_native();
-        report.baseline = measured.baseline.map(|(path, earlier)| Comparison::new(&report, earlier, path));
+        report.baseline =
+            measured.baseline.map(|(path, earlier)| Comparison::new(&report, earlier, path, plan.trust_noisy));
         report
     }
 
@@ -310,6 +314,7 @@ impl Settings {
             guest_side_cpu: guest_side,
             congestion_control: measured.congestion_control.clone(),
             course_seconds: iperf3::STEP,
+            slowed: plan.slow.as_ref().map(|slow| format!("{}={}", slow.system, slow.percent)),
             rootfs: RootfsState {
                 path: measured.rootfs.dir.display().to_string(),
                 recipe: stamp.map(|stamp| stamp.recipe.clone()),
@@ -383,6 +388,7 @@ pub(crate) mod tests {
                 guest_side_cpu: Some(1),
                 congestion_control: "cubic".into(),
                 course_seconds: 0.2,
+                slowed: None,
                 rootfs: RootfsState { path: "/r".into(), recipe: None, recipe_hash: None },
                 vmlinux: None,
                 cases: vec![CaseState {

@@ -116,6 +116,12 @@ impl Series {
         self.runs.iter().filter_map(|run| run.value).collect()
     }
 
+    /// Whether half of the runs or more were noisy.
+    pub(super) fn is_disturbed(&self) -> bool {
+        let noisy = self.runs.iter().filter(|run| run.noise.is_some()).count();
+        noisy > 0 && noisy * 2 >= self.runs.len()
+    }
+
     /// Values divided by those of `base` in the same round.
     pub(super) fn ratios_to(&self, base: &Series) -> Vec<f64> {
         ratios(&self.runs, &base.runs)
