@@ -390,3 +390,59 @@ fn a_system_that_cannot_run_is_listed_with_its_reason() {
     assert!(report["systems"][1]["reason"].as_str().unwrap().contains("/nonexistent/vmlinux"));
     assert!(String::from_utf8_lossy(&child.stdout).contains("nommu-patch cannot run: "));
 }
+
+#[test]
+fn without_a_mirror_the_peers_are_listed_and_the_rest_is_measured() {
+    let scratch = Scratch::new("mirrorless");
+    let built = Command::new(APPLIANCE).args(["rootfs", "build"]).output().unwrap();
+    let rootfs = String::from_utf8(built.stdout).unwrap().trim().to_owned();
+    let out = scratch.0.join("out");
+    let output = Command::new(APPLIANCE)
+        .args(["bench", "--systems", "native,um,um-seccomp,um-legacy,gvisor", "--cases", "getpid", "--runs", "1"])
+        .args(["--rootfs", &rootfs, "--out"])
+        .arg(&out)
+        // Nobody listens on the discard port, and nothing is in the cache yet.
+        .env("FLATLAND_MIRROR", "http://127.0.0.1:9/debian")
+        .env("FLATLAND_CACHE", scratch.0.join("cache"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let report: Value = serde_json::from_str(&fs::read_to_string(out.join("report.json")).unwrap()).unwrap();
+    let systems = report["systems"].as_array().unwrap();
+    assert!(systems.len() == 5 && systems[0]["ran"] == true, "{systems:?}");
+    for system in &systems[1..] {
+        let reason = system["reason"].as_str().unwrap();
+        // User-Mode Linux 6.1 is not even asked for where it could not run.
+        assert!(system["ran"] == false && (reason.contains("FLATLAND_MIRROR") || reason.contains("AMX")), "{reason}");
+        let told = format!("{} cannot run: ", system["name"].as_str().unwrap());
+        assert!(String::from_utf8_lossy(&output.stdout).contains(&told), "{told}");
+    }
+    assert_eq!(report["results"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn guests_are_measured_over_shared_memory_and_through_a_switch() {
+    let scratch = Scratch::new("shared");
+    build_rootfs();
+    let child = Command::new(APPLIANCE)
+        .args(["bench", "--systems", "nommu-patch@vhost,nommu-patch@switch-sleep", "--cases", "tcp,TCP_RR"])
+        .args(["--runs", "1", "--out"])
+        .arg(&scratch.0)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = child.id();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report: Value = serde_json::from_str(&fs::read_to_string(scratch.0.join("report.json")).unwrap()).unwrap();
+    let results = report["results"].as_array().unwrap();
+    assert_eq!(results.len(), 4);
+    for series in results {
+        assert!(series["median"].as_f64().unwrap() > 0.0, "{series}");
+        for side in ["guest_side", "host_side"] {
+            assert!(series["cpu_seconds"][side].as_f64().unwrap() > 0.0, "{series}");
+        }
+    }
+    assert_eq!(traces(pid), Vec::<PathBuf>::new());
+}

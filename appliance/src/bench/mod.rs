@@ -156,6 +156,7 @@ fn prepare_output(out: &Path) -> Result<PathBuf> {
 }
 
 /// What came of the rounds.
+#[derive(Debug)]
 struct Rounds {
     outcomes: Vec<Outcome>,
     /// How many were begun.
@@ -173,8 +174,7 @@ fn all_rounds(plan: &Plan, systems: &[&dyn System], site: &Site) -> Result<Round
     progress.expect_at_least(plan.estimate());
     for round in 1..=plan.rounds {
         let done = round - 1;
-        // The next one will take as long as those before took on average.
-        if plan.limit.is_some_and(|limit| done > 0 && started.elapsed() / done * round > limit) {
+        if !plan.has_time_for_another(done, started.elapsed()) {
             progress.finish(&format!("{} runs in {done} rounds: another would last beyond the limit", outcomes.len()));
             return Ok(Rounds { outcomes, rounds: done, interrupted: false });
         }

@@ -172,6 +172,12 @@ impl Plan {
         })
     }
 
+    /// Whether another round after `done` fits into the limit, if it takes as long as those did on average: `elapsed` is
+    /// the time since the first one's start. The first always does.
+    pub fn has_time_for_another(&self, done: u32, elapsed: Duration) -> bool {
+        done == 0 || self.limit.is_none_or(|limit| elapsed / done * (done + 1) <= limit)
+    }
+
     /// About how long the rounds take, as far as the cases and the systems know.
     pub fn estimate(&self) -> Duration {
         let cases: Duration = self.cases.iter().map(|case| case.duration(self.seconds)).sum();
@@ -253,6 +259,16 @@ mod tests {
         assert_eq!(limited(20), Duration::from_secs(1200));
         let round = Plan::new(Wishes { rounds: Some(1), ..wishes(Preset::Full) }).unwrap().estimate();
         assert_eq!(limited(1), round);
+    }
+
+    #[test]
+    fn no_round_begins_that_would_not_end_in_time() {
+        let with = |limit| Plan::new(Wishes { limit, ..wishes(Preset::Quick) }).unwrap();
+        let (free, limited) = (with(None), with(Some(Duration::from_secs(100))));
+        let elapsed = Duration::from_secs;
+        assert!(free.has_time_for_another(9, elapsed(1_000_000)));
+        assert!(limited.has_time_for_another(0, elapsed(0)) && limited.has_time_for_another(1, elapsed(50)));
+        assert!(!limited.has_time_for_another(1, elapsed(51)) && !limited.has_time_for_another(3, elapsed(76)));
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl System for Uml {
     }
 
     fn fetch(&mut self, interrupt: &Interrupt) -> Result<()> {
-        if self.variant == Variant::Legacy && has_amx() {
+        if self.variant == Variant::Legacy && has_amx(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()) {
             bail!("User-Mode Linux 6.1 cannot hold the registers of a CPU with AMX and panics when it starts init");
         }
         let recipe = if self.variant == Variant::Legacy { "um-legacy" } else { "um" };
@@ -175,8 +175,8 @@ fn hexadecimal(argv: &[String]) -> String {
     })
 }
 
-fn has_amx() -> bool {
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+/// Whether /proc/cpuinfo names the tile registers.
+fn has_amx(cpuinfo: &str) -> bool {
     cpuinfo.split_ascii_whitespace().any(|word| word == "amx_tile")
 }
 
@@ -200,6 +200,12 @@ mod tests {
         assert!(words.iter().any(|word| word.starts_with("vec0:transport=tap,ifname=port0,depth=128,gro=1,mac=02:")));
         let long = ["x".repeat(2000)];
         assert!(uml.arguments(&job(&long, false), None).is_err());
+    }
+
+    #[test]
+    fn tile_registers_are_seen() {
+        assert!(has_amx("processor\t: 0\nflags\t\t: fpu avx512f amx_bf16 avx512_fp16 amx_tile amx_int8\n"));
+        assert!(!has_amx("flags\t\t: fpu sse sse2 avx\n"));
     }
 
     #[test]
