@@ -1,6 +1,7 @@
 //! The control thread: connects, and serves a front-end's messages by way of rust-vmm's `vhost`.
 
 use super::device::Shared;
+use super::enable::SetVringEnable;
 use super::link::Link;
 use super::memory::PeerMemory;
 use crate::frame::Mtu;
@@ -72,15 +73,26 @@ fn serve(options: &VhostUserOptions, socket: OwnedFd, shared: &Arc<Shared>) -> S
         Ok(watched) => watched,
         Err(e) => return format!("preparing the connection: {e}"),
     };
-    let handler =
-        Handler { shared: shared.clone(), offered: offered(options, shared), mtu: options.mtu, pairs: options.queues };
-    let mut requests = BackendReqHandler::from_stream(stream, Arc::new(Mutex::new(handler)));
+    let handler = Arc::new(Mutex::new(Handler {
+        shared: shared.clone(),
+        offered: offered(options, shared),
+        mtu: options.mtu,
+        pairs: options.queues,
+        acknowledges: false,
+    }));
+    let mut requests = BackendReqHandler::from_stream(stream, handler.clone());
     loop {
         shared.wait_for(Some(watched.as_fd()), None);
         if shared.is_stopping() {
             return String::from("the device is closed");
         }
-        match requests.handle_request() {
+        let served = match SetVringEnable::take(&watched) {
+            Ok(Some(message)) => handler
+                .lock()
+                .map_or(Err(Error::BackendInternalError), |mut handler| handler.serve_enable(&watched, message)),
+            _ => requests.handle_request(),
+        };
+        match served {
             Ok(()) => {}
             // The refusal of one message was told where the front-end wants to hear it.
             Err(Error::ReqHandlerError(e)) => return e.to_string(),
@@ -118,9 +130,20 @@ struct Handler {
     offered: Features,
     mtu: Mtu,
     pairs: u16,
+    /// Whether the front-end hears of the fate of its messages (REPLY_ACK).
+    acknowledges: bool,
 }
 
 impl Handler {
+    /// Enables or disables a ring; an answer goes to `stream`.
+    fn serve_enable(&mut self, stream: &UnixStream, message: SetVringEnable) -> Result<()> {
+        let result = self.set_vring_enable(message.ring, message.enable);
+        if self.acknowledges {
+            message.acknowledge(stream, result.is_ok()).map_err(Error::SocketError)?;
+        }
+        result
+    }
+
     /// Changes ring `index`, then starts what has become complete.
     fn with_ring(&self, index: u32, change: impl FnOnce(&mut super::ring::DeviceRing) -> Result<()>) -> Result<()> {
         let mut link = self.shared.lock_patiently();
@@ -150,14 +173,14 @@ fn check_kind(file: &File, kinds: &[&str]) -> Result<()> {
     let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file));
     let name = std::fs::read_link(link).map_err(Error::ReqHandlerError)?;
     if !kinds.iter().any(|kind| name.to_str().is_some_and(|name| name.starts_with(kind))) {
-        return Err(refuse("a descriptor for notifications is neither an eventfd nor a pipe"));
+        return Err(refuse("a descriptor for notifications is neither an eventfd nor a socket nor a pipe"));
     }
     rustix::io::ioctl_fionbio(file, true).map_err(|e| Error::ReqHandlerError(e.into()))
 }
 
 const EVENTFD: &str = "anon_inode:[eventfd]";
-/// What User-Mode Linux is called by.
-const PIPE: &str = "pipe:[";
+/// What User-Mode Linux is called by is a pair of sockets; a pipe would do.
+const CALLS: [&str; 3] = [EVENTFD, "socket:[", "pipe:["];
 
 impl VhostUserBackendReqHandlerMut for Handler {
     fn set_owner(&mut self) -> Result<()> {
@@ -262,7 +285,7 @@ impl VhostUserBackendReqHandlerMut for Handler {
     }
 
     fn set_vring_call(&mut self, index: u8, fd: Option<File>) -> Result<()> {
-        fd.as_ref().map_or(Ok(()), |fd| check_kind(fd, &[EVENTFD, PIPE]))?;
+        fd.as_ref().map_or(Ok(()), |fd| check_kind(fd, &CALLS))?;
         let mut link = self.shared.lock_patiently();
         link.rings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?.call = fd;
         Ok(())
@@ -278,7 +301,8 @@ impl VhostUserBackendReqHandlerMut for Handler {
         Ok(features)
     }
 
-    fn set_protocol_features(&mut self, _: u64) -> Result<()> {
+    fn set_protocol_features(&mut self, features: u64) -> Result<()> {
+        self.acknowledges = features & VhostUserProtocolFeatures::REPLY_ACK.bits() != 0;
         Ok(())
     }
 

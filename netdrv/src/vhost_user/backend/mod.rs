@@ -27,6 +27,7 @@
 
 mod control;
 mod device;
+mod enable;
 #[cfg(test)]
 mod hostile_tests;
 mod link;
