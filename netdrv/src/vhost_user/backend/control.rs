@@ -3,11 +3,11 @@
 use super::device::Shared;
 use super::enable::SetVringEnable;
 use super::link::Link;
-use super::memory::PeerMemory;
 use crate::frame::Mtu;
 use crate::vhost_user::message::Features;
 use crate::vhost_user::options::VhostUserOptions;
 use crate::vhost_user::socket::{Listener, Stream};
+use crate::vring::lent::{LentMemory, LentRegion};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -219,13 +219,19 @@ impl VhostUserBackendReqHandlerMut for Handler {
         files: Vec<File>,
         _: Option<bool>,
     ) -> Result<Option<Vec<VhostUserMemoryRegionBase>>> {
-        let memory = PeerMemory::map(table, files).map_err(Error::ReqHandlerError)?;
+        let regions = table.iter().map(|region| LentRegion {
+            guest: region.guest_phys_addr,
+            user: region.user_addr,
+            len: region.memory_size,
+            offset: region.mmap_offset,
+        });
+        let memory = LentMemory::map(regions.zip(files)).map_err(Error::ReqHandlerError)?;
         let mut link = self.shared.lock_patiently();
         // Rings that run go on where they are, in the new memory.
         for ring in &mut link.rings {
             ring.stop();
         }
-        let old = link.memory.replace(memory);
+        let old = link.memory.replace(Arc::new(memory));
         let started = self.start(&mut link);
         drop(link);
         drop(old);
