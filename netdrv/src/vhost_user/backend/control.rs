@@ -4,7 +4,7 @@ use super::device::Shared;
 use super::enable::SetVringEnable;
 use super::link::Link;
 use crate::frame::Mtu;
-use crate::vhost_user::message::Features;
+use crate::vhost_user::message::{Features, ProtocolFeatures};
 use crate::vhost_user::options::VhostUserOptions;
 use crate::vhost_user::socket::{Listener, Stream};
 use crate::vring::lent::{LentMemory, LentRegion};
@@ -78,6 +78,7 @@ fn serve(options: &VhostUserOptions, socket: OwnedFd, shared: &Arc<Shared>) -> S
         offered: offered(options, shared),
         mtu: options.mtu,
         pairs: options.queues,
+        off: options.off_protocol,
         acknowledges: false,
     }));
     let mut requests = BackendReqHandler::from_stream(stream, handler.clone());
@@ -130,6 +131,8 @@ struct Handler {
     offered: Features,
     mtu: Mtu,
     pairs: u16,
+    /// Protocol features that are not offered.
+    off: ProtocolFeatures,
     /// Whether the front-end hears of the fate of its messages (REPLY_ACK).
     acknowledges: bool,
 }
@@ -302,7 +305,9 @@ impl VhostUserBackendReqHandlerMut for Handler {
     }
 
     fn get_protocol_features(&mut self) -> Result<VhostUserProtocolFeatures> {
-        let mut features = VhostUserProtocolFeatures::REPLY_ACK | VhostUserProtocolFeatures::CONFIG;
+        // The crate adds REPLY_ACK, which it serves by itself.
+        let mut features = VhostUserProtocolFeatures::empty();
+        features.set(VhostUserProtocolFeatures::CONFIG, !self.off.contains(ProtocolFeatures::CONFIG));
         features.set(VhostUserProtocolFeatures::MQ, self.pairs > 1);
         Ok(features)
     }

@@ -177,7 +177,7 @@ impl VhostUserDevice {
         if self.options.queues > 1 {
             features |= Features::MQ | Features::CTRL_VQ;
         }
-        let protocol = ProtocolFeatures::all();
+        let protocol = ProtocolFeatures::all() - self.options.off_protocol;
         Offer {
             features: features - self.options.off,
             protocol,
