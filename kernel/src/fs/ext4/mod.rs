@@ -16,7 +16,8 @@
 //! | `alloc` | bitmaps: blocks and inodes |
 //! | `extent`, `extent_tree` | which blocks a file has |
 //! | `data` | contents of files, over `fs/page_cache` |
-//! | `directory`, `namespace`, `xattr` | names, links, orphans; attributes |
+//! | `directory`, `hash_tree`, `name_hash` | names in blocks; large directories |
+//! | `namespace`, `xattr` | links, orphans; attributes |
 //! | `mount` | from a device to a volume: checks, recovery |
 //!
 //! After a kill, the journal brings the metadata to the last commit; data of files that got blocks in it is on disk before.
@@ -24,7 +25,7 @@
 //!
 //! Limits: block sizes of 1, 2 and 4 KB; files need extents (ext4's default); no inline_data, bigalloc, encryption,
 //! case-folding, quota or external journal, each refused by its name; blocks reserved for root are anybody's; POSIX ACLs
-//! are kept but not looked at. Directories lose their hash tree when a name is added (`directory`).
+//! are kept but not looked at. A hash tree has two levels of tables at most (three are the feature large_dir).
 
 mod alloc;
 mod buffer;
@@ -36,8 +37,10 @@ mod disk_inode;
 mod extent;
 mod extent_tree;
 mod group;
+mod hash_tree;
 mod journal;
 mod mount;
+mod name_hash;
 mod namespace;
 mod node;
 mod recovery;

@@ -19,6 +19,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+mod hash_tree;
+
 /// A host file as a device that can be made to die after a number of writes.
 struct TestDevice {
     file: File,
