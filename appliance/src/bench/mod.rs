@@ -7,6 +7,7 @@
 //! anything is wired.
 
 pub mod chroot;
+mod disk;
 pub mod noise;
 pub mod observe;
 pub mod pinning;

@@ -1,6 +1,6 @@
 //! vmlinux: the tool as init of a guest that is booted for this one run, its eth0 on a tap.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, anyhow};
@@ -45,8 +45,22 @@ impl System for Nommu {
     }
 
     fn command(&self, site: &Site, job: &Job) -> Result<Command> {
-        let vmlinux = self.vmlinux.as_ref().map_err(|reason| anyhow!("{reason}"))?;
+        self.boot(site, job, Boot::new(&site.rootfs.dir, job.argv.to_vec()))
+    }
+
+    fn command_on_disk(&self, site: &Site, job: &Job, image: &Path) -> Result<Command> {
         let mut boot = Boot::new(&site.rootfs.dir, job.argv.to_vec());
+        boot.disk = Some(image.to_owned());
+        boot.writable = true;
+        // Half of it may hold files.
+        boot.memory = "1024m".into();
+        self.boot(site, job, boot)
+    }
+}
+
+impl Nommu {
+    fn boot(&self, site: &Site, job: &Job, mut boot: Boot) -> Result<Command> {
+        let vmlinux = self.vmlinux.as_ref().map_err(|reason| anyhow!("{reason}"))?;
         boot.hook = Some(self.hook);
         boot.nic = job.network.then(|| match (self.link, job.role) {
             (Link::Tap, _) => site.wiring.nic(),
