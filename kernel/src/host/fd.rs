@@ -1,7 +1,8 @@
 //! Host descriptors.
 
 use crate::error::{Errno, Result};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::pread;
 
 /// An open host file; closed when dropped.
@@ -33,5 +34,15 @@ impl HostFd {
             }
         }
         Ok(done)
+    }
+
+    /// The same file once more, opened for reading only.
+    ///
+    /// # Errors
+    /// The host's, of an open(2) through /proc/self/fd.
+    pub fn reopened_for_reading(&self) -> Result<HostFd> {
+        let name = alloc::format!("/proc/self/fd/{}", self.0.as_raw_fd());
+        let fd = openat(CWD, name.as_bytes(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(HostFd(fd))
     }
 }

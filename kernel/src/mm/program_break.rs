@@ -65,7 +65,12 @@ impl Mm {
             // The first pages are as good as touched.
             let first = old_end..new_end.min(old_end + EAGER_BREAK);
             drop(inner);
-            let _ = self.populate(first);
+            let _ = self.populate(first.clone());
+            // A spare break brings cleared pages along, closed. What has memory must be open: the host is handed these
+            // addresses, and its refusal is taken for the guest's fault unless memory is missing.
+            for left in window().populated_runs(&(first.end..new_end)) {
+                let _ = self.populate(left);
+            }
             return to;
         }
         if new_end < old_end {

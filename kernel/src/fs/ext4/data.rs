@@ -50,8 +50,10 @@ impl Core {
         // What the last block holds behind the file's end is nobody's.
         let live = file.inode.size.saturating_sub(start).min(bytes.len() as u64) as usize;
         bytes[live..].fill(0);
-        for (index, page) in (from..to).zip(bytes.chunks_exact(PAGE as usize)) {
-            file.pages.fill(index, page.into());
+        for (index, bytes) in (from..to).zip(bytes.chunks_exact(PAGE as usize)) {
+            let mut page = page_cache::zero_page();
+            page.copy_from_slice(bytes);
+            file.pages.fill(index, page);
         }
         Ok(())
     }
@@ -187,10 +189,10 @@ impl Core {
         let mut run_at = 0u64;
         let mut page = page_cache::zero_page();
         for index in file.pages.dirty_pages(size) {
-            file.pages.read_page(index, &mut page)?;
+            file.pages.read_page(index, &mut page[..])?;
             let first = index * PAGE / bs;
             if mapped_writable {
-                self.back_mapped_page(file, first, size, &page)?;
+                self.back_mapped_page(file, first, size, &page[..])?;
             }
             for (i, bytes) in page.chunks_exact(bs as usize).enumerate() {
                 let block = first + i as u64;
