@@ -1,7 +1,6 @@
 // Signals at and around calls whose number comes from elsewhere than the instruction in front: where the handler sees the
 // context, that it goes on there, and that it can send it to any instruction in front of the call.
 // variants: dynamic static-pie musl
-#define _GNU_SOURCE
 #include "report.h"
 #include <stdlib.h>
 #include <sys/syscall.h>
