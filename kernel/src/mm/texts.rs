@@ -219,6 +219,10 @@ impl Text {
             let mut known = self.known.lock();
             let Known { image, sites, .. } = &mut *known;
             let has_room = found.as_ref().is_some_and(|d| image.as_mut().is_none_or(|i| i.patch(d)));
+            // The image's bytes were written through another mapping than the one they run from.
+            if has_room && image.is_some() {
+                crate::arch::serialize();
+            }
             sites.insert(offset, found.filter(|_| has_room));
             has_room
         });
@@ -411,8 +415,6 @@ impl Image {
             self.several.push((d.at, stub));
             SEVERAL.store(true, Ordering::Relaxed);
         }
-        // The bytes were written through another mapping than the one they run from.
-        crate::arch::serialize();
         true
     }
 }
