@@ -93,7 +93,7 @@ static void blocked(const char *name, long (*shape)(long, long, long, long), cha
 	while ((result = shape(pipes[0], (long)&byte, 1, 0)) == -EINTR)
 		interrupted++;
 	SAY("%s%s: %ld", name, flags ? " restarted" : "", result);
-	CHECK(flags ? at_call == 3 && interrupted == 0 : at_back == 3 && at_call == 0 && interrupted == 3);
+	CHECK(flags ? at_call > 0 && interrupted == 0 : at_back == interrupted && at_back > 0);
 }
 
 static void flood(const char *name, long (*shape)(long, long, long, long))
@@ -101,7 +101,7 @@ static void flood(const char *name, long (*shape)(long, long, long, long))
 	total = inside = outside = 0;
 	handle(SIGALRM, on_loop, SA_RESTART);
 	struct itimerval timer = { { 0, 100 }, { 0, 100 } }, off = { { 0, 0 }, { 0, 0 } };
-	long rounds = 0, counted = 0;
+	long rounds = 0, counted = 0, ms;
 	struct timespec start, now;
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	setitimer(ITIMER_REAL, &timer, NULL);
@@ -112,7 +112,8 @@ static void flood(const char *name, long (*shape)(long, long, long, long))
 			     : "rcx", "rdx", "rsi", "r9", "r10", "r11", "memory", "cc");
 		rounds += counted == 1000;
 		clock_gettime(CLOCK_MONOTONIC, &now);
-	} while (counted == 1000 && (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 < 300);
+		ms = (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000;
+	} while (counted == 1000 && (ms < 200 || (total <= 10 && ms < 2500)));
 	setitimer(ITIMER_REAL, &off, NULL);
 	SAY("%s", name);
 	CHECK(counted == 1000 && rounds > 0);
