@@ -5,6 +5,7 @@
 //! asserts a throughput.
 
 mod boot;
+mod debian;
 mod distribution;
 mod everyday;
 mod go;
