@@ -82,9 +82,8 @@ pub(super) fn run(root: &Path, suite: &str, packages: usize, interrupt: &Interru
     let mut command = Command::new(vmlinux);
     command.args(boot.arguments());
     let said = root.with_extension("log");
-    let outcome = follow(command, &said, packages, interrupt);
+    follow(command, &said, packages, interrupt)?;
     _ = fs::remove_file(&said);
-    outcome?;
     clear(root)?;
     give_console_a_login(root)
 }
@@ -141,8 +140,12 @@ fn follow(mut command: Command, errors: &Path, packages: usize, interrupt: &Inte
         }
         ending => {
             log.extend(fs::read_to_string(errors).unwrap_or_default().lines().map(str::to_owned));
+            fs::write(errors, log.join("\n"))?;
             let last = log[log.len().saturating_sub(QUOTED)..].join("\n  ");
-            bail!("maintainer scripts failed in the guest ({ending}); the last that was said:\n  {last}")
+            bail!(
+                "maintainer scripts failed in the guest ({ending}); the last that was said, all of it in {}:\n  {last}",
+                errors.display()
+            )
         }
     }
 }

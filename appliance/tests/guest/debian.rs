@@ -62,7 +62,9 @@ fn minbase_boots_to_a_login_installs_and_powers_off() {
     // A package that dpkg makes, installs and removes there.
     console.send("mkdir -p p/DEBIAN p/opt; echo hi > p/opt/hi; printf 'Package: hi\\nVersion: 1\\nArchitecture: all\\nMaintainer: me\\nDescription: x\\n' > p/DEBIAN/control\r");
     console.expect("# ");
-    console.send("dpkg-deb -b p hi.deb && apt-get install -qq -y ./hi.deb && cat /opt/hi && dpkg -P hi; ls /opt | wc -l\r");
+    console.send(
+        "dpkg-deb -b p hi.deb && apt-get install -qq -y ./hi.deb && cat /opt/hi && dpkg -P hi; ls /opt | wc -l\r",
+    );
     console.expect("Setting up hi (1)");
     console.expect("hi\r\n");
     console.expect("Removing hi");
@@ -94,5 +96,8 @@ fn owners_of_packages_come_through() {
     let chage = fs::metadata(tree.path("/usr/bin/chage")).unwrap();
     assert_eq!(chage.mode() & 0o7777, 0o2755);
     let status = fs::read_to_string(tree.path("/var/lib/dpkg/status")).unwrap();
-    assert!(status.matches("\nStatus: install ok installed\n").count() > 80 && !status.contains("unpacked"), "{status}");
+    assert!(
+        status.matches("\nStatus: install ok installed\n").count() > 80 && !status.contains("unpacked"),
+        "{status}"
+    );
 }
