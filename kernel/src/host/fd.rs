@@ -1,8 +1,9 @@
 //! Host descriptors.
 
-use crate::error::Result;
+use crate::error::{Errno, Result};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::pread;
 
 /// An open host file; closed when dropped.
 #[derive(Debug)]
@@ -21,6 +22,20 @@ impl AsFd for HostFd {
 }
 
 impl HostFd {
+    /// Reads from `offset` on until the buffer is full or the file ends; returns how many bytes were read (pread(2)).
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match pread(&self.0, &mut buffer[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(Errno::from(e).into()),
+            }
+        }
+        Ok(done)
+    }
+
     /// The same file once more, opened for reading only.
     ///
     /// # Errors
