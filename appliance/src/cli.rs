@@ -21,6 +21,7 @@ use crate::rootfs::ext4::parse_size;
 use crate::rootfs::image::{self, Form};
 use crate::rootfs::recipe::Recipe;
 use crate::soak::storage::StorageArgs;
+use crate::soak::vhost::VhostArgs;
 use crate::{bench, doctor, down, paperwork, rootfs, shell, soak, switch};
 
 /// Runs programs in Flatland guests and measures them.
@@ -108,6 +109,8 @@ enum SoakCommand {
     Storage(StorageArgs),
     /// Make and end processes and threads, and see that the machine does not grow
     Process(ProcessArgs),
+    /// Move noise between two guests on shared memory, and kill one of them, with features left out in turn
+    Vhost(VhostArgs),
 }
 
 #[derive(Debug, Args)]
@@ -282,6 +285,7 @@ impl Cli {
             Command::Bench(args) => bench::run(Plan::new(args.wishes()?)?),
             Command::Shell(args) => shell::run(args.options()),
             Command::Soak(SoakCommand::Storage(args)) => args.run(),
+            Command::Soak(SoakCommand::Vhost(args)) => args.run(),
             Command::Soak(SoakCommand::Process(args)) => soak::process::run(&args.options()),
             Command::Switch(args) => switch::run(&args.options()),
             Command::Down => down::run(),

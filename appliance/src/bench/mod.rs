@@ -8,6 +8,7 @@
 
 pub mod brake;
 pub mod chroot;
+mod disk;
 pub mod noise;
 pub mod observe;
 pub mod pinning;
