@@ -122,6 +122,20 @@ static int fail(int result)
 	return result < 0 ? errno : 0;
 }
 
+/* Opens what is surely a regular file: the devices that are made here must not be touched. */
+static int open_file(const char *path)
+{
+	struct stat s;
+
+	if (lstat(path, &s))
+		return -1;
+	if (!S_ISREG(s.st_mode)) {
+		errno = EINVAL;
+		return -1;
+	}
+	return open(path, O_RDWR | O_NOFOLLOW);
+}
+
 static int write_some(int fd)
 {
 	uint32_t at = below(4) ? below(100000) : below(3000000), len = below(6) ? 1 + below(6000) : 1 + below(60000);
@@ -153,7 +167,7 @@ static int step(int *moved)
 		close(fd);
 		return result;
 	case 4: case 5: case 6: case 7:
-		fd = open(files[f], O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+		fd = open_file(files[f]);
 		if (fd < 0)
 			return errno;
 		result = write_some(fd);
@@ -226,7 +240,7 @@ static int step(int *moved)
 				enter(files, &nfiles, path);
 			return result;
 		}
-		fd = open(files[f], O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+		fd = open_file(files[f]);
 		if (fd < 0)
 			return errno;
 		result = fail(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, below(100000), 1 + below(60000)));

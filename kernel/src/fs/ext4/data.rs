@@ -9,6 +9,7 @@ use super::volume::{Core, File};
 use crate::error::{Errno, Result};
 use crate::fs::inode::{FallocateMode, SeekTarget, Timestamp};
 use crate::fs::page_cache::{self, PAGE};
+use crate::fs::permission;
 use crate::mm::{IovDest, IovSource};
 use alloc::vec::Vec;
 
@@ -153,8 +154,7 @@ impl Core {
             self.dirty_data.insert(file.ino);
             let now = Timestamp::now();
             (file.inode.mtime, file.inode.ctime) = (now, now);
-            // Who writes is not the owner's deputy: set-user-ID goes.
-            file.inode.mode &= if file.inode.mode & 0o010 != 0 { !0o6000 } else { !0o4000 };
+            file.inode.mode = permission::mode_after_write(file.inode.mode.into()) as u16;
             self.note_inode(file);
             return Ok(kept as usize);
         }

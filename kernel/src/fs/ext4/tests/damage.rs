@@ -56,7 +56,7 @@ fn sample(name: &str, options: &[&str]) -> (Vec<u8>, usize, Vec<Structure>) {
     }
     let sieve = make(&root, "sieve");
     for i in 0..900u64 {
-        write(&sieve, i * 2048, &[i as u8; 10]).unwrap();
+        write(&sieve, i * 8192, &[i as u8; 10]).unwrap();
     }
     // Long names: 1 KB blocks get a second level of tables.
     for i in 0..600 {

@@ -91,7 +91,7 @@ fn operations_go_on_while_a_commit_is_in_flight() {
         let commits = fs.volume.core.lock().commits;
         assert!(fs.volume.core.lock().advance().unwrap().is_none());
         assert_eq!(fs.volume.core.lock().commits, commits + 1);
-        begin(&g);
+        begin(&f);
         for _ in 0..2 {
             device.end(Ok(()));
             fs.volume.core.lock().advance().unwrap();
