@@ -62,6 +62,9 @@ pub struct Recipe {
     /// Path in the root to the path in the root that is copied there.
     #[serde(default)]
     pub copies: BTreeMap<String, String>,
+    /// Run the packages' maintainer scripts, in a guest, and write the package database.
+    #[serde(default)]
+    pub configure: bool,
     /// C programs that the host's compiler builds.
     #[serde(default)]
     pub programs: Vec<Program>,

@@ -153,7 +153,7 @@ pub struct Sweep<'a> {
     code: &'a [u8],
     start: usize,
     steps: Vec<Step>,
-    /// Where branches of the function lead, sorted.
+    /// Where branches and relative operands of the function lead, sorted.
     targets: Vec<usize>,
     has_jump_table: bool,
 }
@@ -185,6 +185,7 @@ impl<'a> Sweep<'a> {
                 | FlowControl::UnconditionalBranch
                 | FlowControl::Call
                 | FlowControl::XbeginXabortXend => sweep.targets.push(i.near_branch_target() as usize),
+                _ if i.is_ip_rel_memory_operand() => sweep.targets.push(i.ip_rel_memory_address() as usize),
                 _ => {}
             }
             let (at, kind) = (i.ip() as usize, SiteKind::of(&i));
@@ -235,20 +236,25 @@ impl<'a> Sweep<'a> {
     }
 }
 
-/// Whether anything in a text could be a branch to one of these places in it, or take its address: four bytes anywhere, or a
-/// short branch outside of their function, whose displacement leads there. Says yes more often than is true.
+/// Whether anything in a text but their function, which a sweep has seen, could be a branch to one of these places or take
+/// its address: four bytes anywhere, or a short branch, whose displacement leads there. Says yes more often than is true.
 pub fn is_referred_to(text: &[u8], places: &Range<usize>, function: &Range<usize>) -> bool {
-    let long = text.windows(4).enumerate().any(|(at, bytes)| {
-        let displacement = i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        places.contains(&(at + 4).wrapping_add_signed(displacement as isize))
-    });
+    let long_leads_there = |start: usize, part: &[u8]| {
+        part.windows(4).enumerate().any(|(at, bytes)| {
+            let displacement = i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            places.contains(&(start + at + 4).wrapping_add_signed(displacement as isize))
+        })
+    };
     let is_short = |opcode: u8| matches!(opcode, 0x70..=0x7f | 0xe0..=0xe3 | 0xeb);
-    let leads_there = |at: usize| {
+    let short_leads_there = |at: usize| {
         let target = |displacement: u8| (at + 2).wrapping_add_signed(displacement as i8 as isize);
         matches!(text.get(at..at + 2), Some(&[opcode, d]) if is_short(opcode) && places.contains(&target(d)))
     };
+    let (before, behind) = (text.get(..function.start), text.get(function.end..));
     let near = places.start.saturating_sub(130)..places.end + 130;
-    long || near.filter(|at| !function.contains(at)).any(leads_there)
+    before.is_none_or(|part| long_leads_there(0, part))
+        || behind.is_none_or(|part| long_leads_there(function.end, part))
+        || near.filter(|at| !function.contains(at)).any(short_leads_there)
 }
 
 /// Copies leads from the offset `from` to `to`, so that they do there what they do here. `None` if an operand is out of reach.
@@ -335,6 +341,7 @@ mod tests {
         assert_eq!(with(&[0x75, 0xf5, 0xc3]), Some((Room::Several, 0, 5)), "back to the first");
         assert_eq!(with(&[0x75, 0xf8, 0xc3]), None, "back to the second");
         assert_eq!(with(&[0xff, 0xe0]), None, "a jump that may lead anywhere");
+        assert_eq!(with(&[0x48, 0x8d, 0x05, 0xf3, 0xff, 0xff, 0xff, 0xc3]), None, "the second's address is taken");
     }
 
     #[test]
@@ -389,6 +396,7 @@ mod tests {
         assert!(!is_referred_to(&inside, &places), "the sweep of the function sees its branches");
         let far = i32::to_le_bytes(152 - 207);
         assert!(is_referred_to(&text(&[&[0x48, 0x8d, 0x05], &far[..]].concat()), &places), "lea");
+        assert!(is_referred_to(&[0x90; 20], &places), "no such function");
     }
 
     #[test]

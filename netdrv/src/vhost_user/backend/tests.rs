@@ -1,4 +1,4 @@
-//! Our front-end against our back-end (which is rust-vmm's on the control side and in the available ring), over a real socket.
+//! Our front-end against our back-end (whose control side is rust-vmm's), over a real socket.
 
 use super::{BackendDevice, open as open_backend};
 use crate::device::{DeviceError, EthernetDevice, FrameSink, Offloads, TxFrame};
