@@ -213,7 +213,7 @@ impl Plan {
 
 /// Whether the case is run in that system.
 pub(super) fn takes(choice: Choice, case: &dyn Case) -> bool {
-    choice.is_whole() || case.server().is_some()
+    (choice.is_whole() || case.server().is_some()) && (!case.on_disk() || choice.kind.takes_disks())
 }
 
 fn default_systems() -> Vec<Choice> {

@@ -105,6 +105,15 @@ pub struct Choice {
 }
 
 impl Kind {
+    /// Whether it can be given an ext4 image as its disk here.
+    pub fn takes_disks(self) -> bool {
+        match self {
+            Kind::Native | Kind::NativeLo | Kind::NativeNooff => true,
+            Kind::NommuSeccomp | Kind::NommuSud | Kind::NommuPatch | Kind::NommuZpoline => true,
+            Kind::Um | Kind::UmSeccomp | Kind::UmLegacy | Kind::Gvisor => false,
+        }
+    }
+
     /// Every kind.
     pub const ALL: [Kind; 11] = [
         Kind::Native,

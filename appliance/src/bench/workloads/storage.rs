@@ -20,7 +20,7 @@ const CASES: [Storage; 5] = [
     Storage { name: "untar", metric: Metric::rate("untar", "files/s") },
 ];
 /// The program's time budget: enough for a few archives and for thousands of passes of the others.
-const MILLISECONDS: u32 = 3000;
+const MILLISECONDS: u32 = 2000;
 /// What comes before it: files are made, and synced to a disk that others use, too.
 const LIMIT: Duration = Duration::from_secs(90);
 

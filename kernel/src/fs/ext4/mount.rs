@@ -10,7 +10,7 @@ use super::superblock::{self, Compat, Incompat, STATE_ERROR, STATE_VALID, Superb
 use super::volume::{Core, Mode, ROOT_INODE, Transaction};
 use super::{Clock, Ext4, Volume};
 use crate::block::{BlockDevice, Disk, Waits};
-use crate::fs::inode::{FileKind, FileSystem, Timestamp};
+use crate::fs::inode::{DeviceNumber, FileKind, FileSystem, Timestamp};
 use crate::sync::{Rank, SpinLock};
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -20,14 +20,16 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 
 /// What is mounted: a device is mounted once, and shown as often as it is mounted again.
-static MOUNTED: SpinLock<Vec<Weak<Ext4>>> = SpinLock::new(Rank::BlockDevice, Vec::new());
+static MOUNTED: SpinLock<Vec<(DeviceNumber, Weak<Ext4>)>> = SpinLock::new(Rank::BlockDevice, Vec::new());
 
 /// Opens the file system on a disk. The error is one line for the user, without the disk's name.
 pub fn open(disk: &Disk, writable: bool) -> Result<Arc<Ext4>, String> {
-    let open: Vec<Arc<Ext4>> = MOUNTED.lock().iter().filter_map(Weak::upgrade).collect();
+    // Only of this disk: a claim on another's file system, however short, could make this the place of its unmounting.
+    let here = |(number, fs): &(DeviceNumber, Weak<Ext4>)| (*number == disk.number).then(|| fs.upgrade()).flatten();
+    let open: Vec<Arc<Ext4>> = MOUNTED.lock().iter().filter_map(here).collect();
     for fs in open {
-        let (mode, number) = (fs.volume.core.lock().mode, fs.volume.number);
-        if number == disk.number && mode != Mode::Closed {
+        let mode = fs.volume.core.lock().mode;
+        if mode != Mode::Closed {
             if writable && mode == Mode::ReadOnly {
                 return Err("already mounted read-only".into());
             }
@@ -36,8 +38,8 @@ pub fn open(disk: &Disk, writable: bool) -> Result<Arc<Ext4>, String> {
     }
     let fs = open_device(disk, writable)?;
     let mut mounted = MOUNTED.lock();
-    mounted.retain(|m| m.strong_count() > 0);
-    mounted.push(Arc::downgrade(&fs));
+    mounted.retain(|(_, m)| m.strong_count() > 0);
+    mounted.push((disk.number, Arc::downgrade(&fs)));
     Ok(fs)
 }
 
