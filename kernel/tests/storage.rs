@@ -8,6 +8,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+#[path = "storage/in_step.rs"]
+mod in_step;
+
 /// A scratch directory that goes with the test.
 struct Scratch(PathBuf);
 
@@ -117,21 +120,28 @@ fn an_image_is_the_root_and_stays_clean() {
     }
 }
 
+/// Where the first partition begins.
+const START: u64 = 2048 * 512;
+
+/// Writes a disk with one partition (MBR) that holds the file system `image`.
+fn partitioned(disk: &str, image: &str) {
+    let fs_bytes = fs::read(image).expect("the image");
+    let file = File::create(disk).expect("a disk");
+    let (start, sectors) = ((START / 512) as u32, (fs_bytes.len() / 512) as u32);
+    file.set_len(START + fs_bytes.len() as u64).expect("a size");
+    file.write_all_at(&fs_bytes, START).expect("the file system");
+    file.write_all_at(&[0x83], 446 + 4).expect("the table");
+    file.write_all_at(&start.to_le_bytes(), 446 + 8).expect("the table");
+    file.write_all_at(&sectors.to_le_bytes(), 446 + 12).expect("the table");
+    file.write_all_at(&[0x55, 0xaa], 510).expect("the signature");
+}
+
 #[test]
 fn partitions_and_second_disks_are_mounted() {
     let s = Scratch::new("partitions");
     let image = s.image("fs", &[]);
     let disk = s.path("disk");
-    let fs_bytes = fs::read(&image).expect("the image");
-    let file = File::create(&disk).expect("a disk");
-    let (start, sectors) = (2048u32, (fs_bytes.len() / 512) as u32);
-    file.set_len(u64::from(start) * 512 + fs_bytes.len() as u64).expect("a size");
-    file.write_all_at(&fs_bytes, u64::from(start) * 512).expect("the file system");
-    file.write_all_at(&[0x83], 446 + 4).expect("the table");
-    file.write_all_at(&start.to_le_bytes(), 446 + 8).expect("the table");
-    file.write_all_at(&sectors.to_le_bytes(), 446 + 12).expect("the table");
-    file.write_all_at(&[0x55, 0xaa], 510).expect("the signature");
-    drop(file);
+    partitioned(&disk, &image);
     let text = boot(
         &[&format!("ubd0={disk}"), &format!("ubd1r={image}"), "root=/dev/ubda1", "rw"],
         "ls /dev; cat /proc/partitions; mount -t ext4 -o ro /dev/ubdb /mnt && ls /mnt && umount /mnt && echo unmounted; \
@@ -187,6 +197,87 @@ fn cow_files_go_to_and_from_uml_utilities() {
     wait_for(&mut first, "up");
     boot(&[&format!("ubd0={two},{image}"), "rw"], "echo second > /s");
     kill(first);
+}
+
+/// A loop device of the host's over a file, detached with the test.
+struct Loop(String);
+
+impl Loop {
+    /// `None`, with a word why, where the host permits none.
+    fn over(file: &str) -> Option<Self> {
+        let made =
+            Command::new("losetup").args(["--find", "--show", file]).output().expect("losetup (scripts/prepare)");
+        if !made.status.success() {
+            eprintln!("skipped: no loop device here: {}", String::from_utf8_lossy(&made.stderr).trim());
+            return None;
+        }
+        Some(Loop(String::from_utf8_lossy(&made.stdout).trim().to_owned()))
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["--detach", &self.0]).status();
+    }
+}
+
+#[test]
+fn a_block_device_of_the_host_is_a_disk() {
+    let s = Scratch::new("device");
+    let (image, disk, cow) = (s.image("fs", &[]), s.path("disk"), s.path("cow"));
+    partitioned(&disk, &image);
+    let Some(device) = Loop::over(&disk) else { return };
+    let device = device.0.as_str();
+    let partition = || {
+        let bytes = fs::read(&disk).expect("the disk");
+        fs::write(&image, &bytes[START as usize..]).expect("the file system");
+        check(&image);
+        host("/sbin/debugfs", &["-R", "ls -p /", &image])
+    };
+
+    // Its partitions, and its size in KB.
+    let rooted = |spec: &str, more: &str, script: &str| boot(&[spec, "root=/dev/ubda1", more], script);
+    let text = rooted(&format!("ubd0={device}"), "rw", "echo one > /one; cat /proc/partitions /proc/mounts");
+    let size = fs::metadata(&disk).expect("the disk").len() / 1024;
+    assert!(text.contains(&format!("{size} ubda\n")) && text.contains(" ubda1\n"), "{text}");
+    assert!(text.contains("/dev/ubda1 / ext4 rw"), "{text}");
+    assert!(partition().contains("/one/"), "what was written is on the device");
+
+    // Writes that wait for the disk; the same disk twice; somebody else's.
+    rooted(&format!("ubd0s={device}"), "rw", "echo two > /two; sync");
+    assert!(partition().contains("/two/"));
+    let twice = refusal(&[&format!("ubd0={device}"), &format!("ubd1={device}"), "rw"]);
+    assert!(twice.contains("in use"), "{twice}");
+    let mut first = vmlinux(&[&format!("ubd0={device}"), "root=/dev/ubda1", "rw"], "echo up; sleep 60")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("starts");
+    wait_for(&mut first, "up");
+    let text = refusal(&[&format!("ubd0={device}"), "root=/dev/ubda1", "rw"]);
+    assert!(text.contains(&format!("process {}", first.id())) && text.contains("in use"), "{text}");
+    kill(first);
+
+    // Read-only: nothing reaches it, although the machine asks for rw. Shared: two machines at once.
+    let before = fs::read(&disk).expect("the disk");
+    let read_only = format!("ubd0r={device}");
+    let text =
+        rooted(&read_only, "ro", "cat /one; echo x > /three || echo refused; echo x > /dev/ubda || echo refused");
+    assert_eq!(text.matches("refused").count(), 2, "{text}");
+    let mut first = vmlinux(&[&format!("ubd0rc={device}"), "root=/dev/ubda1", "ro"], "cat /one; sleep 60")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("starts");
+    wait_for(&mut first, "one");
+    assert_eq!(rooted(&format!("ubd0rc={device}"), "ro", "cat /two"), "two\n");
+    kill(first);
+
+    // A COW file over it takes what is written.
+    let layered = format!("ubd0={cow},{device}");
+    rooted(&layered, "rw", "echo four > /four; rm /one");
+    assert_eq!(rooted(&layered, "rw", "cat /four; ls /one 2>/dev/null || true"), "four\n");
+    assert!(fs::read(&disk).expect("the disk") == before, "the device was written to");
 }
 
 fn wait_for(child: &mut Child, word: &str) {

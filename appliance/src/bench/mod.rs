@@ -8,6 +8,7 @@
 
 pub mod brake;
 pub mod chroot;
+mod disk;
 pub mod noise;
 pub mod observe;
 pub mod pinning;
@@ -37,7 +38,7 @@ use crate::unprivileged;
 use crate::wiring::Wiring;
 use plan::Plan;
 use round::{Outcome, Site};
-use systems::System;
+use systems::{Choice, System};
 
 /// The recipe whose root directory has the tools.
 const RECIPE: &str = "netbench";
@@ -54,7 +55,7 @@ pub fn run(plan: Plan) -> Result<ExitCode> {
     };
     let vmlinux = guest::find_vmlinux(plan.vmlinux.as_deref()).map_err(|error| format!("{error:#}"));
     let mut systems: Vec<Candidate> =
-        plan.systems.iter().map(|choice| Candidate::new(systems::build(*choice, vmlinux.clone()))).collect();
+        plan.systems.iter().map(|choice| Candidate::new(*choice, vmlinux.clone())).collect();
     each(&mut systems, &interrupt, |system| system.fetch(&interrupt))?;
     if !privilege::is_root() {
         // Everything is in the cache now: the namespaces have no way out to a mirror.
@@ -81,8 +82,7 @@ pub fn run(plan: Plan) -> Result<ExitCode> {
     for (name, reason) in systems.iter().filter_map(|c| Some((c.system.name(), c.reason.as_ref()?))) {
         eprintln!("{name} cannot run: {reason}");
     }
-    let able: Vec<&dyn System> =
-        systems.iter().filter(|candidate| candidate.reason.is_none()).map(|c| c.system.as_ref()).collect();
+    let able: Vec<&Candidate> = systems.iter().filter(|candidate| candidate.reason.is_none()).collect();
     let measured = all_rounds(&plan, &able, &site)?;
     let (outcomes, complete) = (measured.outcomes, !measured.interrupted);
     let congestion_control = wiring.congestion_control().to_owned();
@@ -112,13 +112,14 @@ pub fn run(plan: Plan) -> Result<ExitCode> {
 /// A system that was asked for, and why it cannot run, once that is known.
 #[derive(Debug)]
 struct Candidate {
+    choice: Choice,
     system: Box<dyn System>,
     reason: Option<String>,
 }
 
 impl Candidate {
-    fn new(system: Box<dyn System>) -> Self {
-        Self { system, reason: None }
+    fn new(choice: Choice, vmlinux: Result<PathBuf, String>) -> Self {
+        Self { choice, system: systems::build(choice, vmlinux), reason: None }
     }
 
     fn state(&self) -> SystemState {
@@ -166,11 +167,12 @@ struct Rounds {
 }
 
 /// Every round that the limit has time for, and of an interrupted one the runs until then.
-fn all_rounds(plan: &Plan, systems: &[&dyn System], site: &Site) -> Result<Rounds> {
+fn all_rounds(plan: &Plan, systems: &[&Candidate], site: &Site) -> Result<Rounds> {
     let started = Instant::now();
     let mut outcomes = Vec::new();
     let mut disturbed = false;
-    let mut progress = Progress::new(plan.rounds as usize * plan.cases.len() * systems.len(), 1);
+    let runs = systems.iter().map(|candidate| plan.cases_of(candidate.choice).count()).sum::<usize>();
+    let mut progress = Progress::new(plan.rounds as usize * runs, 1);
     progress.expect_at_least(plan.estimate());
     for round in 1..=plan.rounds {
         let done = round - 1;
@@ -180,10 +182,13 @@ fn all_rounds(plan: &Plan, systems: &[&dyn System], site: &Site) -> Result<Round
         }
         for case in &plan.cases {
             for turn in 0..systems.len() {
-                let system = systems[(turn + round as usize - 1) % systems.len()];
+                let Candidate { choice, system, .. } = systems[(turn + round as usize - 1) % systems.len()];
+                if !plan::takes(*choice, case.as_ref()) {
+                    continue;
+                }
                 let label = format!("round {round}: {} {} on {}", case.workload(), case.name(), system.name());
                 progress.begin(&label);
-                match round::run(system, case.as_ref(), round, plan.seconds, site) {
+                match round::run(system.as_ref(), case.as_ref(), round, plan.seconds, site) {
                     Ok(outcome) => {
                         for reason in outcome.values.iter().filter_map(|value| value.as_ref().err()) {
                             progress.note(&format!("{label}: {reason}"));

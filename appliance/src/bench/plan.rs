@@ -49,10 +49,12 @@ struct PresetFile {
 }
 
 impl PresetFile {
-    fn cases_of(&self, workloads: &[Workload]) -> Result<Vec<Box<dyn Case>>> {
+    /// The cases of the workloads; those of a workload that this preset leaves out come from `others`.
+    fn cases_of(&self, workloads: &[Workload], others: Option<&PresetFile>) -> Result<Vec<Box<dyn Case>>> {
         let mut cases = Vec::new();
         for workload in workloads {
-            for name in self.cases.get(workload.name()).into_iter().flatten() {
+            let names = |preset: &'_ PresetFile| preset.cases.get(workload.name()).cloned();
+            for name in &names(self).or_else(|| others.and_then(names)).unwrap_or_default() {
                 let case = workload.case(name);
                 cases.push(case.with_context(|| format!("{} has no case '{name}'", workload.name()))?);
             }
@@ -135,18 +137,29 @@ impl Plan {
     pub fn new(wishes: Wishes) -> Result<Self> {
         let file: PresetFile = toml::from_str(wishes.preset.text())
             .with_context(|| format!("the preset '{}' is damaged", wishes.preset.name()))?;
+        // What was asked for by name and is not in the preset is taken from the full one.
+        let full: PresetFile = toml::from_str(Preset::Full.text()).context("the preset 'full' is damaged")?;
+        let others = (!wishes.workloads.is_empty()).then_some(&full);
         let workloads = match (wishes.workloads.is_empty(), &wishes.command) {
             (true, None) => Workload::ALL.to_vec(),
             _ => distinct(wishes.workloads),
         };
         let mut cases = match wishes.cases.is_empty() {
-            true => file.cases_of(&workloads)?,
+            true => file.cases_of(&workloads, others)?,
             false => named(&workloads, &wishes.cases)?,
         };
         cases.extend(wishes.command.map(|command| Box::new(command) as Box<dyn Case>));
+        let systems = if wishes.systems.is_empty() { default_systems() } else { distinct(wishes.systems) };
+        let runs = |choice: &Choice| cases.iter().any(|case| takes(*choice, case.as_ref()));
+        if let Some(idle) = systems.iter().find(|choice| !runs(choice)) {
+            bail!(
+                "{} runs cases that use the network only, and none was chosen: the others are {}'s",
+                idle.name(),
+                idle.kind.name()
+            );
+        }
         let rounds = wishes.rounds.unwrap_or(file.rounds);
         let seconds = wishes.seconds.unwrap_or(file.seconds);
-        let systems = if wishes.systems.is_empty() { default_systems() } else { distinct(wishes.systems) };
         if let Some(slow) =
             wishes.slow.as_ref().filter(|slow| !systems.iter().any(|choice| choice.name() == slow.system))
         {
@@ -172,6 +185,11 @@ impl Plan {
         })
     }
 
+    /// The cases that `choice` runs, in order.
+    pub fn cases_of(&self, choice: Choice) -> impl Iterator<Item = &dyn Case> {
+        self.cases.iter().map(AsRef::as_ref).filter(move |case| takes(choice, *case))
+    }
+
     /// Whether another round after `done` fits into the limit, if it takes as long as those did on average: `elapsed` is
     /// the time since the first one's start. The first always does.
     pub fn has_time_for_another(&self, done: u32, elapsed: Duration) -> bool {
@@ -180,17 +198,22 @@ impl Plan {
 
     /// About how long the rounds take, as far as the cases and the systems know.
     pub fn estimate(&self) -> Duration {
-        let cases: Duration = self.cases.iter().map(|case| case.duration(self.seconds)).sum();
         let guests =
-            |choice: &Choice, case: &dyn Case| 1 + u32::from(choice.link.joins_guests() && case.server().is_some());
-        let starts = |choice: &Choice| -> Duration {
-            self.cases.iter().map(|case| choice.kind.start() * guests(choice, case.as_ref())).sum()
+            |choice: Choice, case: &dyn Case| 1 + u32::from(choice.link.joins_guests() && case.server().is_some());
+        let of = |choice: Choice| -> Duration {
+            let run = |case: &dyn Case| case.duration(self.seconds) + choice.kind.start() * guests(choice, case);
+            self.cases_of(choice).map(run).sum()
         };
-        let round: Duration = self.systems.iter().map(|choice| cases + starts(choice)).sum();
+        let round: Duration = self.systems.iter().map(|choice| of(*choice)).sum();
         let all = round * self.rounds;
         // The first round is always made whole.
         self.limit.map_or(all, |limit| all.min(limit.max(round)))
     }
+}
+
+/// Whether the case is run in that system.
+pub(super) fn takes(choice: Choice, case: &dyn Case) -> bool {
+    choice.is_whole() || case.server().is_some()
 }
 
 fn default_systems() -> Vec<Choice> {
@@ -235,7 +258,9 @@ mod tests {
     fn presets_name_cases_that_exist() {
         for preset in [Preset::Quick, Preset::Full] {
             let plan = Plan::new(wishes(preset)).unwrap();
-            for workload in Workload::ALL {
+            // Disks take long: the quick preset goes without.
+            let all = Workload::ALL.into_iter().filter(|w| preset == Preset::Full || *w != Workload::Storage);
+            for workload in all {
                 assert!(plan.cases.iter().any(|case| case.workload() == workload.name()), "{}", workload.name());
             }
             assert_eq!(plan.systems, default_systems());
@@ -279,6 +304,20 @@ mod tests {
             Plan::new(Wishes { systems, workloads, rounds: Some(1), ..wishes(Preset::Quick) }).unwrap().estimate()
         };
         assert_eq!(of("um@guests") - of("um"), Kind::Um.start() * 3);
+    }
+
+    #[test]
+    fn what_differs_by_its_link_alone_runs_over_it_only() {
+        let with = |word: &str, workloads: Vec<Workload>| {
+            Plan::new(Wishes { systems: Choice::expand(word).unwrap(), workloads, ..wishes(Preset::Quick) })
+        };
+        let count = |word: &str| {
+            let plan = with(word, vec![Workload::Iperf3, Workload::Getpid]).unwrap();
+            plan.cases_of(plan.systems[0]).count()
+        };
+        assert_eq!([count("native"), count("native-lo"), count("nommu-patch@vhost")], [4, 3, 3]);
+        assert!(with("native-lo", vec![Workload::Getpid]).unwrap_err().to_string().contains("the network"));
+        assert!(with("native-lo", Vec::new()).is_ok());
     }
 
     #[test]

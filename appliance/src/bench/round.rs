@@ -3,12 +3,13 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use super::brake::{Brake, SlowDown};
+use super::disk::Disk;
 use super::noise::{Before, Surroundings};
 use super::observe::{CPU_PERIOD, CpuWatch, MemoryWatch, Observed, Reader, Watch};
 use super::pinning::Pinning;
@@ -100,7 +101,7 @@ pub fn probe(system: &dyn System, site: &Site) -> Result<Option<String>> {
     let trial = || -> Result<()> {
         let argv = ["/usr/bin/true".to_owned()];
         let job = Job { argv: &argv, network: true, init: false, role: Role::Client };
-        let (process, _) = start(system, site, &job, Watch::Output, &files)?;
+        let (process, _) = start(system.name(), system.command(site, &job)?, Watch::Output, &files)?;
         let (ending, _) = process.wait(PROBE_LIMIT, site.interrupt)?;
         match system.ending(ending, &files.output()) {
             Ending::Exited(0) => Ok(()),
@@ -160,8 +161,13 @@ fn measure(
     let brakes = slow.filter(|_| slowed.is_none());
     let argv = slowed.unwrap_or_else(|| case.client(system.server_address(), seconds));
     let job = Job { argv: &argv, network: server.is_some(), init: case.is_init(), role: Role::Client };
+    let disk = case.on_disk().then(|| Disk::new(site)).transpose()?;
+    let command = match &disk {
+        Some(disk) => system.command_on_disk(site, &job, disk.path()),
+        None => system.command(site, &job),
+    }?;
     let started = Instant::now();
-    let (client, reader) = start(system, site, &job, case.watch(), files)?;
+    let (client, reader) = start(system.name(), command, case.watch(), files)?;
     let groups = [server.as_ref().map(Serving::ids).unwrap_or_default(), vec![client.id()]].concat();
     let brake = brakes.map(|slow| Brake::pull(&groups, slow.percent));
     let mut memory = (case.watch() == Watch::Memory).then(MemoryWatch::new);
@@ -207,21 +213,14 @@ fn measure(
     }
 }
 
-fn start(
-    system: &dyn System,
-    site: &Site,
-    job: &Job,
-    watch: Watch,
-    files: &RawFiles,
-) -> Result<(Process, Option<Reader>)> {
-    let mut command = system.command(site, job)?;
+fn start(name: &str, mut command: Command, watch: Watch, files: &RawFiles) -> Result<(Process, Option<Reader>)> {
     command.stdin(Stdio::null()).stderr(File::create(files.err())?);
     if watch == Watch::Mark {
         command.stdout(Stdio::piped());
     } else {
         command.stdout(File::create(files.out())?);
     }
-    let mut process = Process::spawn(system.name(), command)?;
+    let mut process = Process::spawn(name, command)?;
     let reader = match watch {
         Watch::Mark => Some(Reader::start(process.take_stdout().context("no pipe to read from")?, &files.out())?),
         Watch::Output | Watch::Memory => None,

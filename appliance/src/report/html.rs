@@ -5,11 +5,11 @@ use std::fmt::Write;
 use anyhow::Result;
 
 use super::comparison::Comparison;
-use super::markdown::{describe, figure};
+use super::markdown::{count, cpu_rows, describe, figure};
 use super::plot::{self, Bar, Line, Marks, Scale};
 use super::{BASE, Report, Series, method, overview};
 use crate::bench::stats;
-use crate::bench::stats::verdict::Verdict;
+use crate::bench::stats::verdict::{LEAST_EFFECT, Verdict};
 use crate::bench::workloads::Better;
 
 const STYLE: &str = include_str!("report.css");
@@ -26,8 +26,7 @@ pub fn document(report: &Report) -> Result<String> {
     );
     _ = writeln!(
         page,
-        "<header>\n<h1>Benchmark report</h1>\n<p>{}: {} CPUs, {:.0} GiB{}, {}</p>\n<p>{} to {}, by {}; preset {}, {} \
-         rounds</p>\n</header>\n<main>",
+        "<header>\n<h1>Benchmark report</h1>\n<p>{}: {} CPUs, {:.0} GiB{}, {}</p>\n<p>{} to {}, by {}; preset {}, {}</p>\n</header>\n<main>",
         escape(&machine.cpu_model),
         machine.cpus,
         machine.memory_bytes as f64 / f64::from(1 << 30),
@@ -37,7 +36,7 @@ pub fn document(report: &Report) -> Result<String> {
         report.finished,
         escape(&report.generator),
         escape(&report.settings.preset),
-        report.settings.rounds,
+        count(report.settings.rounds as usize, "round"),
     );
     page += &remarks(report);
     if let Some(comparison) = &report.baseline {
@@ -97,8 +96,8 @@ fn remarks(report: &Report) -> String {
         _ = write!(text, "<ul class=\"remarks\">\n{}</ul>\n", items.concat());
     }
     if !failures.is_empty() {
-        let (count, list) = (failures.len(), failures.concat());
-        _ = write!(text, "<details class=\"remarks\"><summary>{count} failures</summary><ul>\n{list}</ul></details>\n");
+        let (failed, list) = (count(failures.len(), "failure"), failures.concat());
+        _ = write!(text, "<details class=\"remarks\"><summary>{failed}</summary><ul>\n{list}</ul></details>\n");
     }
     text
 }
@@ -131,15 +130,20 @@ fn glance(report: &Report) -> String {
     let Some(first) = summaries.first() else { return String::new() };
     let heads: String = first.figures.iter().map(|(name, _)| format!("<th>{}</th>", escape(name))).collect();
     let mut text = format!(
-        "<h2>At a glance</h2>\n<div class=\"wide\"><table class=\"glance\">\n<thead><tr><th>times as good as native</th>\
+        "<h2>At a glance: times as good as native</h2>\n<div class=\"wide\"><table class=\"glance\">\n<thead><tr><th></th>\
          {heads}</tr></thead>\n<tbody>\n"
     );
     for summary in &summaries {
-        let rows = if summary.rows == 1 { "1 row".into() } else { format!("{} rows", summary.rows) };
+        let rows = count(summary.rows, "row");
         _ = write!(text, "<tr><th>{} <small>{rows}</small></th>", escape(&summary.workload));
         for (_, value) in &summary.figures {
             text += &value.map_or("<td>–</td>".into(), |value| {
-                let class = if value >= 1.0 { "better" } else { "worse" };
+                // What differs by less is no verdict anywhere.
+                let class = match value {
+                    v if v >= 1.0 + LEAST_EFFECT => "better",
+                    v if v * (1.0 + LEAST_EFFECT) <= 1.0 => "worse",
+                    _ => "",
+                };
                 format!("<td class=\"{class}\">{}</td>", figure(value))
             });
         }
@@ -344,27 +348,15 @@ fn cell(series: &Series) -> String {
 }
 
 fn surroundings(report: &Report) -> String {
-    let mut text = String::from(
-        "<h2>CPU time and surroundings</h2>\n<div class=\"wide\"><table>\n<thead><tr><th>run</th><th>system</th>\
-         <th>guest side, s</th><th>host side, s</th></tr></thead>\n<tbody>\n",
+    let systems = report.systems.iter().filter(|system| system.ran);
+    let heads: String = systems.map(|system| format!("<th>{}</th>", escape(&system.name))).collect();
+    let mut text = format!(
+        "<h2>CPU seconds and surroundings</h2>\n<div class=\"wide\"><table>\n<thead><tr><th>guest side + host side</th>\
+         {heads}</tr></thead>\n<tbody>\n"
     );
-    let seconds = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.2}"));
-    let mut seen: Vec<(&str, &str, &str)> = Vec::new();
-    for series in report.results.iter().filter(|series| series.median.is_some()) {
-        let key = (series.workload.as_str(), series.case.as_str(), series.system.as_str());
-        if seen.contains(&key) {
-            continue;
-        }
-        seen.push(key);
-        let (run, cpu) = (format!("{} {}", series.workload, series.case), series.cpu_seconds);
-        _ = writeln!(
-            text,
-            "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td></tr>",
-            escape(&run),
-            escape(&series.system),
-            seconds(cpu.guest_side),
-            seconds(cpu.host_side)
-        );
+    for (run, cells) in cpu_rows(report) {
+        let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
+        _ = writeln!(text, "<tr><th>{}</th>{cells}</tr>", escape(&run));
     }
     text += "</tbody>\n</table></div>\n<div class=\"wide\"><table>\n<thead><tr><th>round</th><th>noisy runs</th>";
     text += "<th>load</th><th>stolen, CPUs</th><th>others, CPUs</th></tr></thead>\n<tbody>\n";
@@ -424,7 +416,7 @@ mod tests {
     #[test]
     fn one_file_with_everything_in_it() {
         let page = document(&sample()).unwrap();
-        for part in ["<svg", "Noisy", "nommu-seccomp</strong> cannot run", "1 failures", "over time", "Mann-Whitney"] {
+        for part in ["<svg", "Noisy", "nommu-seccomp</strong> cannot run", "1 failure<", "over time", "Mann-Whitney"] {
             assert!(page.contains(part), "no {part}");
         }
         // Nothing to fetch: no script, no link, no address but the SVG name space.

@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use super::tar::{self, Member};
+
 /// Makes the folders that every root has, and the links of the merged /usr.
 pub(super) fn lay_out(root: &Path) -> Result<()> {
     for folder in ["bin", "sbin", "lib", "lib64"] {
@@ -24,8 +26,9 @@ pub(super) fn lay_out(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Unpacks one archive. tar, not `dpkg-deb -x`: that one replaces our links by the package's directories.
-pub(super) fn unpack(archive: &Path, root: &Path, leave_out: &[String]) -> Result<()> {
+/// Unpacks one archive; returns what was in it. tar, not `dpkg-deb -x`: that one replaces our links by the package's
+/// directories.
+pub(super) fn unpack(archive: &Path, root: &Path, leave_out: &[String]) -> Result<Vec<Member>> {
     let mut dpkg = Command::new("dpkg-deb")
         .arg("--fsys-tarfile")
         .arg(archive)
@@ -35,9 +38,8 @@ pub(super) fn unpack(archive: &Path, root: &Path, leave_out: &[String]) -> Resul
         .spawn()
         .context("cannot start dpkg-deb (package dpkg)")?;
     let stream = dpkg.stdout.take().context("dpkg-deb has no output")?;
-    let mut tar = Command::new("tar");
-    tar.args(["-x", "-p", "--keep-directory-symlink", "-f", "-", "-C"]).arg(root);
-    tar.args(leave_out.iter().map(|pattern| format!("--exclude={pattern}")));
+    let mut tar = tar::unpacking(root);
+    tar.args(leave_out.iter().map(|pattern| format!("--exclude={pattern}"))).args(["-f", "-"]);
     let outcome = tar.stdin(stream).output().context("cannot start tar");
     let dpkg = dpkg.wait_with_output()?;
     let tar = outcome?;
@@ -50,7 +52,9 @@ pub(super) fn unpack(archive: &Path, root: &Path, leave_out: &[String]) -> Resul
             said.trim()
         );
     }
-    Ok(())
+    let members = tar::members(&tar.stdout);
+    tar::keep_owners(root, &members)?;
+    Ok(members)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::tar;
 use crate::interrupt::Interrupt;
 use crate::process;
 use crate::progress::Progress;
@@ -37,12 +38,12 @@ pub(super) fn unpack(source: &Path, root: &Path, interrupt: &Interrupt) -> Resul
             interrupt.check()?;
             progress.begin(&format!("unpacking layer {}", layer.file_name().unwrap_or_default().to_string_lossy()));
             apply_whiteouts(layer, root)?;
-            tar(layer, root, &["--exclude=.wh.*", "--exclude=*/.wh.*"])?;
+            untar(layer, root, &["--exclude=.wh.*", "--exclude=*/.wh.*"])?;
             progress.end();
         }
         progress.finish(&format!("unpacked {} layers", layers.len()));
     } else {
-        tar(source, root, &[])?;
+        untar(source, root, &[])?;
     }
     for folder in FOLDERS {
         let path = root.join(folder);
@@ -54,12 +55,11 @@ pub(super) fn unpack(source: &Path, root: &Path, interrupt: &Interrupt) -> Resul
 }
 
 /// tar finds out by itself how the archive is compressed.
-fn tar(archive: &Path, root: &Path, more: &[&str]) -> Result<()> {
-    let mut tar = Command::new("tar");
-    tar.args(["-x", "-p", "--numeric-owner", "--keep-directory-symlink", "--exclude=./dev/*", "--exclude=dev/*"]);
-    process::run(tar.args(more).arg("-C").arg(root).arg("-f").arg(archive))
-        .with_context(|| format!("cannot unpack {}", archive.display()))?;
-    Ok(())
+fn untar(archive: &Path, root: &Path, more: &[&str]) -> Result<()> {
+    let mut command = tar::unpacking(root);
+    command.args(["--exclude=./dev/*", "--exclude=dev/*"]).args(more).arg("-f").arg(archive);
+    let output = process::run(&mut command).with_context(|| format!("cannot unpack {}", archive.display()))?;
+    tar::keep_owners(root, &tar::members(&output.stdout))
 }
 
 fn parse(path: &Path) -> Result<Value> {

@@ -4,13 +4,15 @@
 //! configuration, state and package status of its own (the host's package database is not touched), [`extract`] unpacks
 //! them into a tree whose `/bin`, `/sbin`, `/lib` and `/lib64` already are links into `/usr`, [`configure`] writes what
 //! maintainer scripts would have written, [`applets`] links busybox, [`programs`] compiles our own measuring programs.
-//! No maintainer script runs. The tree grows beside its final place and is renamed there when it is whole, with a stamp
+//! Maintainer scripts run where a recipe says `configure = true`: in a guest ([`second_stage`]), with dpkg and a package
+//! database ([`dpkg_database`]). The tree grows beside its final place and is renamed there when it is whole, with a stamp
 //! inside that says which recipe it came from, so that a second call finds it and returns. [`image`] makes ext4 images and
 //! cpio archives of a tree ([`tree`]), and trees of what others packed ([`import`]).
 
 mod applets;
 mod configure;
 mod cpio;
+mod dpkg_database;
 pub mod ext4;
 mod extract;
 pub mod image;
@@ -18,7 +20,9 @@ mod import;
 mod packages;
 mod programs;
 pub mod recipe;
+mod second_stage;
 mod stamp;
+mod tar;
 mod tree;
 
 use std::fs::{self, File};
@@ -31,6 +35,7 @@ use crate::cache;
 use crate::interrupt::Interrupt;
 use crate::process;
 use crate::progress::Progress;
+use dpkg_database::Database;
 use packages::Apt;
 use recipe::Recipe;
 pub use stamp::Stamp;
@@ -130,16 +135,26 @@ fn build(recipe: &Recipe, cache: &Path, dir: &Path, interrupt: &Interrupt) -> Re
     let tree = Growing::beside(dir)?;
     let root = tree.path.as_path();
     extract::lay_out(root)?;
+    let mut database = if recipe.configure { Some(Database::new(root)?) } else { None };
     let mut progress = Progress::new(chosen.len(), 20);
     for package in &chosen {
         interrupt.check()?;
         progress.begin(&format!("unpacking {}", package.name));
-        extract::unpack(&apt.archive(package), root, &recipe.leave_out)?;
+        let members = extract::unpack(&apt.archive(package), root, &recipe.leave_out)?;
+        if let Some(database) = &mut database {
+            database.add(&apt.archive(package), &members)?;
+        }
         progress.end();
     }
     progress.finish(&format!("unpacked {} packages", chosen.len()));
 
-    configure::write_etc(root)?;
+    match database {
+        Some(database) => {
+            database.write()?;
+            second_stage::run(root, &recipe.suite, chosen.len(), interrupt)?;
+        }
+        None => configure::write_etc(root)?,
+    }
     configure::links_and_copies(root, recipe)?;
     if let Some(compiler) = compilers {
         compiler.build_all(recipe, root)?;

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use rustix::process::geteuid;
 
+use super::tar;
+
 /// The time that every object of an image has, in seconds since 1970, unless `SOURCE_DATE_EPOCH` names another:
 /// 2024-01-01 00:00:00 UTC.
 const EPOCH: u32 = 1_704_067_200;
@@ -105,8 +107,8 @@ impl Tree {
             if !matches!(kind, Kind::Directory | Kind::Link(_)) {
                 seen.insert((meta.dev(), meta.ino()), path.clone());
             }
-            let (uid, gid) = owner(meta.uid(), meta.gid());
-            self.objects.push(Object { path, kind, mode: meta.mode() & 0o7777, uid, gid, links: 1 });
+            let (uid, gid, mode) = owner(&host, &meta);
+            self.objects.push(Object { path, kind, mode, uid, gid, links: 1 });
         }
         Ok(())
     }
@@ -127,13 +129,25 @@ impl Tree {
     }
 }
 
-/// The owner in the guest: whoever built the tree without privilege stands for root.
-fn owner(uid: u32, gid: u32) -> (u32, u32) {
+/// Owner, group and permissions in the guest: whoever built the tree without privilege stands for root, and what he could
+/// not give away is noted beside the file.
+fn owner(host: &Path, meta: &fs::Metadata) -> (u32, u32, u32) {
+    let mode = meta.mode() & 0o7777;
     if geteuid().is_root() {
-        return (uid, gid);
+        return (meta.uid(), meta.gid(), mode);
     }
+    let mut buffer = [0; 64];
+    let kept = rustix::fs::lgetxattr(host, tar::OWNER, &mut buffer[..]).ok().and_then(|n| noted(&buffer[..n]));
     let own = (geteuid().as_raw(), rustix::process::getegid().as_raw());
-    (if uid == own.0 { 0 } else { uid }, if gid == own.1 { 0 } else { gid })
+    let or_root = |id: u32, own: u32| if id == own { 0 } else { id };
+    kept.unwrap_or_else(|| (or_root(meta.uid(), own.0), or_root(meta.gid(), own.1), mode))
+}
+
+/// `0 42 2755`
+fn noted(text: &[u8]) -> Option<(u32, u32, u32)> {
+    let mut words = std::str::from_utf8(text).ok()?.split(' ');
+    let (uid, gid) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    Some((uid, gid, u32::from_str_radix(words.next()?, 8).ok()? & 0o7777))
 }
 
 #[cfg(test)]

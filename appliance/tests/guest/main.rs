@@ -4,7 +4,9 @@
 //! [`lab`] has what all of these share. Tests that use the tap take turns, the others run beside them: nothing here
 //! asserts a throughput.
 
+mod alpine_like;
 mod boot;
+mod debian;
 mod distribution;
 mod everyday;
 mod go;

@@ -181,6 +181,12 @@ impl Choice {
         format!("{}{}", self.kind.name(), self.link.suffix())
     }
 
+    /// Whether it runs cases that do not use the network. Systems that differ from another by their link alone do not: they would
+    /// measure the same twice.
+    pub fn is_whole(self) -> bool {
+        self.link == Link::Tap && !matches!(self.kind, Kind::NativeLo | Kind::NativeNooff)
+    }
+
     /// The systems that a word of `--systems` stands for: itself, or a group's.
     pub fn expand(word: &str) -> Result<Vec<Choice>, String> {
         let plain = |kinds: &[Kind]| kinds.iter().map(|kind| Choice { kind: *kind, link: Link::Tap }).collect();
@@ -238,6 +244,8 @@ mod tests {
         assert_eq!(Choice::expand("um@guests").unwrap(), [Choice { kind: Kind::Um, link: Link::Guests }]);
         assert!(Choice::expand("nativ").unwrap_err().contains("nommu-seccomp"));
         assert_eq!(Choice::expand("nommu").unwrap().len(), 3);
+        assert!(Choice::expand("peers").unwrap().into_iter().all(Choice::is_whole));
+        assert!(!["native-lo", "um@guests"].into_iter().flat_map(Choice::expand).flatten().any(Choice::is_whole));
         assert_eq!(Choice::expand("default"), Choice::expand("peers"));
         let slept = Choice { kind: Kind::NommuPatch, link: Link::Switch(Idle::Sleep) };
         assert_eq!(Choice::expand("nommu-patch@switch-sleep").unwrap(), [slept]);

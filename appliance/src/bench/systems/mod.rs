@@ -7,10 +7,10 @@ mod nommu;
 mod uml;
 
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::round::Site;
 use crate::interrupt::Interrupt;
@@ -75,6 +75,11 @@ pub trait System: Debug {
 
     /// A command that runs `job` there. An error says why the system cannot run on this host.
     fn command(&self, site: &Site, job: &Job) -> Result<Command>;
+
+    /// The same with an ext4 image of the root directory, to write to, in the directory's place.
+    fn command_on_disk(&self, _site: &Site, _job: &Job, _image: &Path) -> Result<Command> {
+        bail!("measured with a root directory only: no way to give it an ext4 image is known here")
+    }
 
     /// Whether it is made of processes that nobody waits for, whose CPU time is lost unless somebody looks.
     fn loses_cpu_time(&self) -> bool {

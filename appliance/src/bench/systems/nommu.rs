@@ -1,7 +1,7 @@
 //! vmlinux: the tool as init of a guest that is booted for this one run, its eth0 on a tap or on shared memory.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, anyhow};
@@ -85,8 +85,22 @@ impl System for Nommu {
     }
 
     fn command(&self, site: &Site, job: &Job) -> Result<Command> {
-        let vmlinux = self.vmlinux.as_ref().map_err(|reason| anyhow!("{reason}"))?;
+        self.boot(site, job, Boot::new(&site.rootfs.dir, job.argv.to_vec()))
+    }
+
+    fn command_on_disk(&self, site: &Site, job: &Job, image: &Path) -> Result<Command> {
         let mut boot = Boot::new(&site.rootfs.dir, job.argv.to_vec());
+        boot.disk = Some(image.to_owned());
+        boot.writable = true;
+        // Half of it may hold files.
+        boot.memory = "1024m".into();
+        self.boot(site, job, boot)
+    }
+}
+
+impl Nommu {
+    fn boot(&self, site: &Site, job: &Job, mut boot: Boot) -> Result<Command> {
+        let vmlinux = self.vmlinux.as_ref().map_err(|reason| anyhow!("{reason}"))?;
         boot.hook = Some(self.hook);
         let mut command = site.wiring.host().command();
         pinning::pin(&mut command, site.cpu(job.role));

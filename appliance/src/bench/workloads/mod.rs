@@ -8,6 +8,7 @@ pub mod lmbench;
 pub mod memory;
 pub mod netperf;
 pub mod process;
+pub mod storage;
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -92,6 +93,11 @@ pub trait Case: Debug {
         false
     }
 
+    /// True when the system is to have the root directory as an ext4 image, to write to.
+    fn on_disk(&self) -> bool {
+        false
+    }
+
     /// The client's command line for `seconds` of measuring.
     fn client(&self, server_address: &str, seconds: u32) -> Vec<String>;
 
@@ -132,6 +138,8 @@ pub enum Workload {
     Lmbench,
     /// Cost of making processes, each way by itself
     Process,
+    /// Files on an ext4 image
+    Storage,
     /// From the start of a system to its first program
     Boot,
     /// Memory that the host gives to a system
@@ -140,12 +148,13 @@ pub enum Workload {
 
 impl Workload {
     /// Every workload.
-    pub const ALL: [Workload; 7] = [
+    pub const ALL: [Workload; 8] = [
         Workload::Iperf3,
         Workload::Netperf,
         Workload::Getpid,
         Workload::Lmbench,
         Workload::Process,
+        Workload::Storage,
         Workload::Boot,
         Workload::Memory,
     ];
@@ -158,6 +167,7 @@ impl Workload {
             Workload::Getpid => "getpid",
             Workload::Lmbench => "lmbench",
             Workload::Process => "process",
+            Workload::Storage => "storage",
             Workload::Boot => "boot",
             Workload::Memory => "memory",
         }
@@ -171,6 +181,7 @@ impl Workload {
             Workload::Getpid => getpid::case(name),
             Workload::Lmbench => lmbench::case(name),
             Workload::Process => process::case(name),
+            Workload::Storage => storage::case(name),
             Workload::Boot => boot::case(name),
             Workload::Memory => memory::case(name),
         }

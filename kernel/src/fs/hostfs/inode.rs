@@ -233,7 +233,13 @@ impl Inode for HostInode {
     fn create(&self, name: &[u8], new: &NewInode<'_>) -> Result<Arc<dyn Inode>> {
         self.check_writable()?;
         let name = component(name)?;
-        let mode = Mode::from_raw_mode(new.mode & 0o777);
+        // What cannot be read or written by us gets its mode afterwards, as an attribute: who owns it needs access for that.
+        let own = match (self.shared.ownership, &new.kind) {
+            (Some(_), NewKind::Regular) => 0o600,
+            (Some(_), NewKind::Directory) => 0o700,
+            _ => 0,
+        };
+        let mode = Mode::from_raw_mode(new.mode & 0o777 | own);
         match new.kind {
             NewKind::Regular => {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

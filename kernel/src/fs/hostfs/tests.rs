@@ -176,4 +176,11 @@ fn owners_are_mapped_for_who_is_not_root_on_the_host() {
     let seen = open().lookup(b"f").unwrap().metadata().unwrap();
     assert_eq!((seen.uid, seen.gid, seen.mode), (Uid(0), Gid(0), 0o755));
     assert_eq!(host::metadata(dir.root().join("f")).unwrap().permissions().mode() & 0o7777, 0o755);
+    // Made without any permission, as under umask 0777.
+    for (name, kind, on_host) in [(b"x", NewKind::Regular, 0o600), (b"d", NewKind::Directory, 0o700)] {
+        let made = root.create(name, &NewInode { kind, mode: 0, uid: Uid(0), gid: Gid(0) }).unwrap();
+        assert_eq!(made.metadata().unwrap().mode, 0);
+        let host = host::metadata(dir.root().join(std::str::from_utf8(name).unwrap())).unwrap();
+        assert_eq!(host.permissions().mode() & 0o7777, on_host, "the user keeps access");
+    }
 }
