@@ -48,23 +48,38 @@ def send(connection, count):
         connection.sendall(piece)
         count -= len(piece)
         number += 1
-    connection.shutdown(socket.SHUT_WR)
     print("sent", sha.hexdigest(), flush=True)
 
 
-def receive(connection):
-    sha, count, room = hashlib.sha256(), 0, bytearray(PIECE)
-    while got := connection.recv_into(room):
-        sha.update(memoryview(room)[:got])
+def receive(connection, left):
+    sha, count, room = hashlib.sha256(), 0, memoryview(bytearray(PIECE))
+    while left and (got := connection.recv_into(room[: min(left, PIECE)])):
+        sha.update(room[:got])
         count += got
+        left -= got
     print("received", sha.hexdigest(), count, flush=True)
 
 
-def noise(connection, count):
+def noise(connection, role, count):
     sender = threading.Thread(target=send, args=(connection, count))
     sender.start()
-    receive(connection)
+    receive(connection, count)
     sender.join()
+    # A machine that ends takes with it what the other end has not acknowledged: the server ends when the client has all, the
+    # client when the server is gone.
+    if role == "serve":
+        connection.sendall(b"d")
+        if connection.recv(1) != b"b":
+            sys.exit("the client has ended")
+        return
+    if connection.recv(1) != b"d":
+        sys.exit("the server has ended")
+    connection.sendall(b"b")
+    connection.settimeout(10)
+    try:
+        connection.recv(1)
+    except OSError:
+        pass
 
 
 def give_back(connection):
@@ -105,7 +120,7 @@ def ask_for_echo(address):
 what, role, address = sys.argv[1:4]
 if what == "noise":
     connection = listen(address).accept()[0] if role == "serve" else connect(address)
-    noise(connection, int(sys.argv[4]))
+    noise(connection, role, int(sys.argv[4]))
 elif role == "serve":
     serve_echo(address)
 else:

@@ -7,6 +7,11 @@
 //!
 //! The initial sequence number is ours (RFC 6528 wants it tied to the tuple and the clock, or a peer in TIME-WAIT
 //! refuses the next connection): smoltcp draws it from a generator whose seed can be chosen, see [`seed_for`].
+//!
+//! A bare acknowledgement has SND.NXT as its sequence number (RFC 9293, section 3.10.7.4). When smoltcp's timer expires, it
+//! goes back to the first byte that was not acknowledged, and so do its acknowledgements from then on. If that happens to
+//! both ends at once, each drops the other's as outside of its window, and neither ever learns what has arrived. So the number
+//! is kept here ([`SmoltcpEngine::set_sequence`]).
 
 use super::engine::{Congestion, EngineConfig, Segment, TcpEngine, TcpState};
 use crate::time::Instant;
@@ -22,6 +27,10 @@ use smoltcp::wire::{HardwareAddress, IpAddress, IpEndpoint, IpListenEndpoint};
 
 /// Bytes of IPv4 and TCP headers without options.
 const HEADERS: usize = 40;
+/// Flags of a TCP header.
+const FIN: u8 = 1;
+const SYN: u8 = 2;
+const RST: u8 = 4;
 
 /// A connection run by smoltcp.
 pub struct SmoltcpEngine {
@@ -29,6 +38,8 @@ pub struct SmoltcpEngine {
     sockets: SocketSet<'static>,
     handle: SocketHandle,
     config: EngineConfig,
+    /// Behind the last byte that was ever sent: SND.NXT, as smoltcp would not go back.
+    sent_up_to: Option<u32>,
 }
 
 impl SmoltcpEngine {
@@ -45,7 +56,8 @@ impl SmoltcpEngine {
         let tx = SocketBuffer::new(vec![0; config.send_buffer]);
         let mut sockets = SocketSet::new(vec![]);
         let handle = sockets.add(Socket::new(rx, tx));
-        let mut engine = SmoltcpEngine { iface: interface(config, now), sockets, handle, config: *config };
+        let mut engine =
+            SmoltcpEngine { iface: interface(config, now), sockets, handle, config: *config, sent_up_to: None };
         engine.apply_config();
         engine
     }
@@ -55,7 +67,25 @@ impl SmoltcpEngine {
         self.socket_mut().abort();
         self.iface = interface(config, now);
         self.config = *config;
+        self.sent_up_to = None;
         self.apply_config();
+    }
+
+    /// Counts what a packet that leaves has sent, and gives a bare acknowledgement its sequence number.
+    fn set_sequence(&mut self, packet: &mut [u8]) {
+        let Some(header) = packet.first().map(|first| usize::from(first & 15) * 4) else { return };
+        let Some(tcp) = packet.get_mut(header..).filter(|tcp| tcp.len() >= 20) else { return };
+        let payload = tcp.len().saturating_sub(usize::from(tcp[12] >> 4) * 4) as u32;
+        let (sequence, flags) = (u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]), tcp[13]);
+        let len = payload + u32::from(flags & FIN != 0) + u32::from(flags & SYN != 0);
+        let end = sequence.wrapping_add(len);
+        match self.sent_up_to {
+            _ if flags & RST != 0 => {}
+            Some(sent) if len == 0 => tcp[4..8].copy_from_slice(&sent.to_be_bytes()),
+            // Numbers wrap: what is less than half of them ahead is later.
+            Some(sent) if end.wrapping_sub(sent).cast_signed() <= 0 => {}
+            _ => self.sent_up_to = Some(end),
+        }
     }
 
     fn apply_config(&mut self) {
@@ -101,15 +131,19 @@ impl TcpEngine for SmoltcpEngine {
     }
 
     fn handle_segment(&mut self, packet: &[u8], reply: &mut [u8], now: Instant) -> Option<Segment> {
-        let mut wire = Wire { config: &self.config, rx: Some(packet), tx: reply, sent: None };
+        let mut wire = Wire { config: &self.config, rx: Some(packet), tx: &mut *reply, sent: None };
         self.iface.poll_ingress_single(smol(now), &mut wire, &mut self.sockets);
-        wire.sent
+        let sent = wire.sent?;
+        self.set_sequence(&mut reply[..sent.len]);
+        Some(sent)
     }
 
     fn poll_transmit(&mut self, buf: &mut [u8], now: Instant) -> Option<Segment> {
-        let mut wire = Wire { config: &self.config, rx: None, tx: buf, sent: None };
+        let mut wire = Wire { config: &self.config, rx: None, tx: &mut *buf, sent: None };
         self.iface.poll_egress(smol(now), &mut wire, &mut self.sockets);
-        wire.sent
+        let sent = wire.sent?;
+        self.set_sequence(&mut buf[..sent.len]);
+        Some(sent)
     }
 
     fn next_deadline(&mut self, now: Instant) -> Option<Instant> {
@@ -393,26 +427,101 @@ impl TxToken for Outgoing<'_> {
 mod tests {
     use super::*;
     use crate::net::addr::FourTuple;
+    use alloc::vec::Vec;
+
+    fn config(initial_sequence: u32) -> EngineConfig {
+        EngineConfig {
+            tuple: FourTuple { local: "10.0.0.1:1000".parse().unwrap(), remote: "10.0.0.2:80".parse().unwrap() },
+            initial_sequence,
+            mtu: 1500,
+            segmentation_offload: false,
+            receive_buffer: 65536,
+            send_buffer: 65536,
+            congestion: Congestion::Reno,
+            nagle: true,
+        }
+    }
 
     #[test]
     fn the_initial_sequence_number_is_the_one_asked_for() {
         for sequence in [0, 1, 0x7fff_ffff, 0x8000_0000, u32::MAX, 0xdead_beef, 12345] {
-            let tuple = FourTuple { local: "10.0.0.1:1000".parse().unwrap(), remote: "10.0.0.2:80".parse().unwrap() };
-            let config = EngineConfig {
-                tuple,
-                initial_sequence: sequence,
-                mtu: 1500,
-                segmentation_offload: false,
-                receive_buffer: 65536,
-                send_buffer: 65536,
-                congestion: Congestion::None,
-                nagle: true,
-            };
-            let mut engine = SmoltcpEngine::connect(&config, Instant(0));
+            let mut engine = SmoltcpEngine::connect(&config(sequence), Instant(0));
             let mut buf = [0xaa; 1500];
             let syn = engine.poll_transmit(&mut buf, Instant(0)).unwrap();
             assert_eq!(u32::from_be_bytes([buf[24], buf[25], buf[26], buf[27]]), sequence);
             assert_eq!(syn.cut, None);
         }
+    }
+
+    /// All that an end has to send now.
+    fn due(end: &mut SmoltcpEngine, now: Instant) -> Vec<Vec<u8>> {
+        let mut buf = [0; 1500];
+        core::iter::from_fn(|| end.poll_transmit(&mut buf, now).map(|sent| buf[..sent.len].to_vec())).collect()
+    }
+
+    /// Packets for an end; returns its immediate answers.
+    fn deliver(end: &mut SmoltcpEngine, packets: &[Vec<u8>], now: Instant) -> Vec<Vec<u8>> {
+        let mut reply = [0; 1500];
+        let mut answer =
+            |packet: &Vec<u8>| end.handle_segment(packet, &mut reply, now).map(|sent| reply[..sent.len].to_vec());
+        packets.iter().filter_map(&mut answer).collect()
+    }
+
+    /// Carries everything both ways, until neither end has anything to say.
+    fn carry(ends: &mut [SmoltcpEngine; 2], now: Instant) {
+        loop {
+            let mut packets = ends.each_mut().map(|end| due(end, now));
+            if packets.iter().all(Vec::is_empty) {
+                return;
+            }
+            while packets.iter().any(|queue| !queue.is_empty()) {
+                let [from_first, from_second] = packets;
+                let to_second = deliver(&mut ends[1], &from_first, now);
+                packets = [deliver(&mut ends[0], &from_second, now), to_second];
+            }
+        }
+    }
+
+    fn send_and_forget(ends: &mut [SmoltcpEngine; 2], len: usize) {
+        for end in ends {
+            while end.recv(&mut |bytes| bytes.len()) > 0 {}
+            let sent = end.send(&mut |room| {
+                let len = len.min(room.len());
+                room[..len].fill(7);
+                len
+            });
+            assert_eq!(sent, len);
+        }
+    }
+
+    #[test]
+    fn both_ends_recover_when_all_acknowledgements_of_both_are_lost() {
+        let mut now = Instant(1_000_000_000);
+        let mut client = SmoltcpEngine::connect(&config(u32::MAX - 40_000), now);
+        let FourTuple { local, remote } = config(0).tuple;
+        let passive = EngineConfig { tuple: FourTuple { local: remote, remote: local }, ..config(9) };
+        let syn = due(&mut client, now).remove(0);
+        let mut ends = [client, SmoltcpEngine::accept(&passive, &syn, now).unwrap()];
+        // Opens the congestion windows.
+        for _ in 0..20 {
+            now = Instant(now.0 + 50_000_000);
+            carry(&mut ends, now);
+            send_and_forget(&mut ends, 30_000);
+        }
+        for _ in 0..50 {
+            now = Instant(now.0 + 50_000_000);
+            carry(&mut ends, now);
+        }
+        send_and_forget(&mut ends, 30_000);
+        let flights = ends.each_mut().map(|end| due(end, now));
+        assert!(flights.iter().all(|flight| flight.len() > 10), "the flight must be longer than what is repeated");
+        let _lost = [deliver(&mut ends[0], &flights[1], now), deliver(&mut ends[1], &flights[0], now)];
+        let _lost = ends.each_mut().map(|end| due(end, now));
+        for _ in 0..600 {
+            now = Instant(now.0 + 100_000_000);
+            carry(&mut ends, now);
+        }
+        assert_eq!(ends.each_ref().map(|end| end.send_queued()), [0, 0]);
+        assert_eq!(ends.each_ref().map(|end| end.receive_queued()), [30_000, 30_000]);
     }
 }
