@@ -53,6 +53,8 @@ pub struct Nic {
 pub struct Boot {
     /// The root directory, absolute.
     pub rootfs: PathBuf,
+    /// An ext4 image that is the root in the directory's place.
+    pub disk: Option<PathBuf>,
     /// Whether the guest may write there.
     pub writable: bool,
     /// Guest memory, as in `mem=`.
@@ -72,6 +74,7 @@ impl Boot {
     pub fn new(rootfs: &Path, command: Vec<String>) -> Self {
         Self {
             rootfs: rootfs.to_owned(),
+            disk: None,
             writable: false,
             memory: "512m".into(),
             hook: None,
@@ -83,9 +86,15 @@ impl Boot {
 
     /// The words after `vmlinux`.
     pub fn arguments(&self) -> Vec<OsString> {
-        let mut rootflags = OsString::from("rootflags=");
-        rootflags.push(&self.rootfs);
-        let mut words: Vec<OsString> = vec!["rootfstype=hostfs".into(), rootflags];
+        let word = |name: &str, path: &Path| {
+            let mut word = OsString::from(name);
+            word.push(path);
+            word
+        };
+        let mut words: Vec<OsString> = match &self.disk {
+            Some(image) => vec![word("ubd0=", image)],
+            None => vec!["rootfstype=hostfs".into(), word("rootflags=", &self.rootfs)],
+        };
         words.push(if self.writable { "rw" } else { "ro" }.into());
         words.push(format!("mem={}", self.memory).into());
         words.push("quiet".into());

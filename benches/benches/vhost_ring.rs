@@ -1,4 +1,5 @@
-//! The ring itself, without a TCP stack: this process is the driver, a second one the device, each spinning.
+//! The ring itself, without a TCP stack: this process is the driver, a second one the device, each spinning on a processor of
+//! its own.
 //!
 //! Each end copies a frame once into the ring or once out of it. `sent` measures frames that the device has taken and given
 //! back; `round trip` one frame there and one back.
@@ -6,6 +7,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use netdrv::vhost_user::{self, VhostUserDevice, VhostUserOptions, backend};
 use netdrv::{EthernetDevice, FrameMeta, FrameSink, Offloads, TxFrame};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,15 @@ const PEER: &str = "FLATLAND_RING_BENCH_SOCKET";
 /// A frame whose type says: answer.
 const ANSWER: [u8; 2] = [0x88, 0xb5];
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// Keeps this thread on the `index`th processor that it may use; on a host with fewer, the two sides share.
+fn pin(index: usize) {
+    let allowed = sched_getaffinity(None).expect("this thread exists");
+    let processors: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).collect();
+    let mut one = CpuSet::new();
+    one.set(processors[index % processors.len()]);
+    sched_setaffinity(None, &one).expect("it was allowed before");
+}
 
 /// Counts frames, and those that want an answer.
 #[derive(Default)]
@@ -34,6 +45,8 @@ fn peer(socket: &str) -> ! {
     let mut options = VhostUserOptions::new(socket);
     options.server = true;
     let mut device = backend::open("bench", &options, [2; 6], Offloads::all()).expect("the socket is ours");
+    // The control thread, which has begun already, stays free to go where there is room.
+    pin(1);
     let mut frame = [0; 60];
     frame[12..14].copy_from_slice(&ANSWER);
     let mut seen_up = false;
@@ -69,6 +82,7 @@ impl Link {
         let path = std::env::temp_dir().join(format!("flatland-ring-bench-{}.sock", std::process::id()));
         let program = std::env::current_exe().expect("this program has a path");
         let child = Command::new(program).env(PEER, &path).spawn().expect("this program runs twice");
+        pin(0);
         let options = VhostUserOptions::new(path.to_str().expect("a plain path"));
         let mut device =
             vhost_user::open("bench", &options, [4; 6], Offloads::all()).expect("a client has nothing to refuse");

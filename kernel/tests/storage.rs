@@ -8,6 +8,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+#[path = "storage/in_step.rs"]
+mod in_step;
+
 /// A scratch directory that goes with the test.
 struct Scratch(PathBuf);
 

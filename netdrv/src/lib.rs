@@ -14,6 +14,7 @@
 //! | [`options`] | `eth<n>=` and `vec<n>:` from the command line to a [`DeviceSpec`] |
 //! | [`tuntap`] | the host's TAP with checksum and segmentation offload |
 //! | [`raw`] | an interface of the host, by a packet socket |
+//! | `per_frame` | what both have in common: one system call for each frame |
 //! | [`vhost_user`] | shared-memory ethernet between processes |
 //! | [`segment`] | offloads in software, for receivers that lack them |
 //! | [`vnet_header`] | `struct virtio_net_hdr`, which TAP and virtio share |
@@ -34,6 +35,7 @@ pub mod frame;
 pub mod impair;
 pub mod options;
 pub mod pair;
+mod per_frame;
 pub mod raw;
 mod reason;
 pub mod segment;

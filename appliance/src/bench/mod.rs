@@ -6,7 +6,9 @@
 //! report with their reason, and so do systems that cannot run at all. What a system is made of is downloaded before
 //! anything is wired.
 
+pub mod brake;
 pub mod chroot;
+mod disk;
 pub mod noise;
 pub mod observe;
 pub mod pinning;
@@ -22,6 +24,7 @@ use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
@@ -35,7 +38,7 @@ use crate::unprivileged;
 use crate::wiring::Wiring;
 use plan::Plan;
 use round::{Outcome, Site};
-use systems::System;
+use systems::{Choice, System};
 
 /// The recipe whose root directory has the tools.
 const RECIPE: &str = "netbench";
@@ -52,7 +55,7 @@ pub fn run(plan: Plan) -> Result<ExitCode> {
     };
     let vmlinux = guest::find_vmlinux(plan.vmlinux.as_deref()).map_err(|error| format!("{error:#}"));
     let mut systems: Vec<Candidate> =
-        plan.systems.iter().map(|choice| Candidate::new(systems::build(*choice, vmlinux.clone()))).collect();
+        plan.systems.iter().map(|choice| Candidate::new(*choice, vmlinux.clone())).collect();
     each(&mut systems, &interrupt, |system| system.fetch(&interrupt))?;
     if !privilege::is_root() {
         // Everything is in the cache now: the namespaces have no way out to a mirror.
@@ -64,17 +67,24 @@ pub fn run(plan: Plan) -> Result<ExitCode> {
     let mut wiring = Wiring::bare(&rootfs.dir)?;
     each(&mut systems, &interrupt, |system| wiring.add(system.segment(), &rootfs.dir))?;
     let names = Cell::new(0);
-    let site =
-        Site { wiring: &wiring, rootfs: &rootfs, pinning: plan.pinning, raw: &raw, interrupt: &interrupt, names };
+    let site = Site {
+        wiring: &wiring,
+        rootfs: &rootfs,
+        pinning: plan.pinning,
+        raw: &raw,
+        interrupt: &interrupt,
+        slow: plan.slow.as_ref(),
+        names,
+    };
     for candidate in systems.iter_mut().filter(|candidate| candidate.reason.is_none()) {
         candidate.reason = round::probe(candidate.system.as_ref(), &site)?;
     }
     for (name, reason) in systems.iter().filter_map(|c| Some((c.system.name(), c.reason.as_ref()?))) {
         eprintln!("{name} cannot run: {reason}");
     }
-    let able: Vec<&dyn System> =
-        systems.iter().filter(|candidate| candidate.reason.is_none()).map(|c| c.system.as_ref()).collect();
-    let (outcomes, complete) = all_rounds(&plan, &able, &site)?;
+    let able: Vec<&Candidate> = systems.iter().filter(|candidate| candidate.reason.is_none()).collect();
+    let measured = all_rounds(&plan, &able, &site)?;
+    let (outcomes, complete) = (measured.outcomes, !measured.interrupted);
     let congestion_control = wiring.congestion_control().to_owned();
     drop(wiring);
 
@@ -82,6 +92,7 @@ pub fn run(plan: Plan) -> Result<ExitCode> {
         plan: &plan,
         started,
         complete,
+        rounds: measured.rounds,
         systems: systems.iter().map(Candidate::state).collect(),
         outcomes: &outcomes,
         rootfs: &rootfs,
@@ -101,13 +112,14 @@ pub fn run(plan: Plan) -> Result<ExitCode> {
 /// A system that was asked for, and why it cannot run, once that is known.
 #[derive(Debug)]
 struct Candidate {
+    choice: Choice,
     system: Box<dyn System>,
     reason: Option<String>,
 }
 
 impl Candidate {
-    fn new(system: Box<dyn System>) -> Self {
-        Self { system, reason: None }
+    fn new(choice: Choice, vmlinux: Result<PathBuf, String>) -> Self {
+        Self { choice, system: systems::build(choice, vmlinux), reason: None }
     }
 
     fn state(&self) -> SystemState {
@@ -144,30 +156,53 @@ fn prepare_output(out: &Path) -> Result<PathBuf> {
     Ok(raw)
 }
 
-/// Every round; false when an interrupt cut them short, with the runs until then.
-fn all_rounds(plan: &Plan, systems: &[&dyn System], site: &Site) -> Result<(Vec<Outcome>, bool)> {
+/// What came of the rounds.
+#[derive(Debug)]
+struct Rounds {
+    outcomes: Vec<Outcome>,
+    /// How many were begun.
+    rounds: u32,
+    /// Whether an interrupt cut the last one short.
+    interrupted: bool,
+}
+
+/// Every round that the limit has time for, and of an interrupted one the runs until then.
+fn all_rounds(plan: &Plan, systems: &[&Candidate], site: &Site) -> Result<Rounds> {
+    let started = Instant::now();
     let mut outcomes = Vec::new();
-    let mut progress = Progress::new(plan.rounds as usize * plan.cases.len() * systems.len(), 1);
+    let mut disturbed = false;
+    let runs = systems.iter().map(|candidate| plan.cases_of(candidate.choice).count()).sum::<usize>();
+    let mut progress = Progress::new(plan.rounds as usize * runs, 1);
     progress.expect_at_least(plan.estimate());
     for round in 1..=plan.rounds {
+        let done = round - 1;
+        if !plan.has_time_for_another(done, started.elapsed()) {
+            progress.finish(&format!("{} runs in {done} rounds: another would last beyond the limit", outcomes.len()));
+            return Ok(Rounds { outcomes, rounds: done, interrupted: false });
+        }
         for case in &plan.cases {
             for turn in 0..systems.len() {
-                let system = systems[(turn + round as usize - 1) % systems.len()];
+                let Candidate { choice, system, .. } = systems[(turn + round as usize - 1) % systems.len()];
+                if !plan::takes(*choice, case.as_ref()) {
+                    continue;
+                }
                 let label = format!("round {round}: {} {} on {}", case.workload(), case.name(), system.name());
                 progress.begin(&label);
-                match round::run(system, case.as_ref(), round, plan.seconds, site) {
+                match round::run(system.as_ref(), case.as_ref(), round, plan.seconds, site) {
                     Ok(outcome) => {
                         for reason in outcome.values.iter().filter_map(|value| value.as_ref().err()) {
                             progress.note(&format!("{label}: {reason}"));
                         }
-                        if let Some(noise) = outcome.around.noise() {
-                            progress.note(&format!("{label}: noisy, {noise}"));
-                        }
+                        let noise = outcome.around.noise();
                         outcomes.push(outcome);
+                        // One word is enough on a host that is busy all the time.
+                        if let Some(noise) = noise.filter(|_| !std::mem::replace(&mut disturbed, true)) {
+                            progress.note(&format!("{label}: noisy, {noise}; the report has all noisy runs"));
+                        }
                     }
                     Err(_) if site.interrupt.raised() => {
                         progress.finish("interrupted: reporting the runs until here");
-                        return Ok((outcomes, false));
+                        return Ok(Rounds { outcomes, rounds: round, interrupted: true });
                     }
                     Err(error) => return Err(error.context(label)),
                 }
@@ -176,5 +211,5 @@ fn all_rounds(plan: &Plan, systems: &[&dyn System], site: &Site) -> Result<(Vec<
         }
     }
     progress.finish(&format!("{} runs", outcomes.len()));
-    Ok((outcomes, true))
+    Ok(Rounds { outcomes, rounds: plan.rounds, interrupted: false })
 }

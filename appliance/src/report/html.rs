@@ -5,11 +5,11 @@ use std::fmt::Write;
 use anyhow::Result;
 
 use super::comparison::Comparison;
-use super::markdown::{describe, figure};
+use super::markdown::{count, cpu_rows, describe, figure};
 use super::plot::{self, Bar, Line, Marks, Scale};
 use super::{BASE, Report, Series, method, overview};
 use crate::bench::stats;
-use crate::bench::stats::verdict::Verdict;
+use crate::bench::stats::verdict::{LEAST_EFFECT, Verdict};
 use crate::bench::workloads::Better;
 
 const STYLE: &str = include_str!("report.css");
@@ -26,8 +26,7 @@ pub fn document(report: &Report) -> Result<String> {
     );
     _ = writeln!(
         page,
-        "<header>\n<h1>Benchmark report</h1>\n<p>{}: {} CPUs, {:.0} GiB{}, {}</p>\n<p>{} to {}, by {}; preset {}, {} \
-         rounds</p>\n</header>\n<main>",
+        "<header>\n<h1>Benchmark report</h1>\n<p>{}: {} CPUs, {:.0} GiB{}, {}</p>\n<p>{} to {}, by {}; preset {}, {}</p>\n</header>\n<main>",
         escape(&machine.cpu_model),
         machine.cpus,
         machine.memory_bytes as f64 / f64::from(1 << 30),
@@ -37,7 +36,7 @@ pub fn document(report: &Report) -> Result<String> {
         report.finished,
         escape(&report.generator),
         escape(&report.settings.preset),
-        report.settings.rounds,
+        count(report.settings.rounds as usize, "round"),
     );
     page += &remarks(report);
     if let Some(comparison) = &report.baseline {
@@ -60,6 +59,9 @@ fn remarks(report: &Report) -> String {
     let mut items = Vec::new();
     if !report.complete {
         items.push("<li><strong>Interrupted</strong>: the rounds are not complete.</li>\n".to_owned());
+    }
+    if let Some(slowed) = &report.settings.slowed {
+        items.push(format!("<li><strong>Slowed down on purpose</strong>: {} percent.</li>\n", escape(slowed)));
     }
     for round in report.rounds.iter().filter(|round| round.is_noisy()) {
         items.push(format!(
@@ -94,8 +96,8 @@ fn remarks(report: &Report) -> String {
         _ = write!(text, "<ul class=\"remarks\">\n{}</ul>\n", items.concat());
     }
     if !failures.is_empty() {
-        let (count, list) = (failures.len(), failures.concat());
-        _ = write!(text, "<details class=\"remarks\"><summary>{count} failures</summary><ul>\n{list}</ul></details>\n");
+        let (failed, list) = (count(failures.len(), "failure"), failures.concat());
+        _ = write!(text, "<details class=\"remarks\"><summary>{failed}</summary><ul>\n{list}</ul></details>\n");
     }
     text
 }
@@ -113,12 +115,11 @@ fn changes(comparison: &Comparison) -> String {
         let class = if change.judged.verdict == Verdict::Better { "better" } else { "worse" };
         _ = writeln!(text, "<li class=\"{class}\">{}</li>", escape(&describe(change)));
     }
-    let told = comparison.changes.len() - comparison.unknown();
     if comparison.verdicts().next().is_none() {
-        _ = writeln!(text, "<li>No change beyond noise in {told} rows.</li>");
+        _ = writeln!(text, "<li>No change beyond noise in {} rows.</li>", comparison.told());
     }
-    if comparison.unknown() > 0 {
-        _ = writeln!(text, "<li>{} rows have too few rounds to tell.</li>", comparison.unknown());
+    for remark in comparison.remarks() {
+        _ = writeln!(text, "<li>{}</li>", escape(&remark));
     }
     text + "</ul>\n"
 }
@@ -129,15 +130,20 @@ fn glance(report: &Report) -> String {
     let Some(first) = summaries.first() else { return String::new() };
     let heads: String = first.figures.iter().map(|(name, _)| format!("<th>{}</th>", escape(name))).collect();
     let mut text = format!(
-        "<h2>At a glance</h2>\n<div class=\"wide\"><table class=\"glance\">\n<thead><tr><th>times as good as native</th>\
+        "<h2>At a glance: times as good as native</h2>\n<div class=\"wide\"><table class=\"glance\">\n<thead><tr><th></th>\
          {heads}</tr></thead>\n<tbody>\n"
     );
     for summary in &summaries {
-        let rows = if summary.rows == 1 { "1 row".into() } else { format!("{} rows", summary.rows) };
+        let rows = count(summary.rows, "row");
         _ = write!(text, "<tr><th>{} <small>{rows}</small></th>", escape(&summary.workload));
         for (_, value) in &summary.figures {
             text += &value.map_or("<td>–</td>".into(), |value| {
-                let class = if value >= 1.0 { "better" } else { "worse" };
+                // What differs by less is no verdict anywhere.
+                let class = match value {
+                    v if v >= 1.0 + LEAST_EFFECT => "better",
+                    v if v * (1.0 + LEAST_EFFECT) <= 1.0 => "worse",
+                    _ => "",
+                };
                 format!("<td class=\"{class}\">{}</td>", figure(value))
             });
         }
@@ -222,14 +228,25 @@ fn curves(report: &Report) -> Result<String> {
     }
     for row in report.rows() {
         let lines = over_time(report, row);
-        let seconds = lines.iter().map(|line| line.points.len()).max().unwrap_or(0);
-        if seconds > 1 {
-            let marks = (1..=seconds).map(|second| (second as f64, second.to_string())).collect();
-            let plot = plot::lines(&lines, &marks, ["second", &row.unit], Scale::Linear)?;
+        let steps = lines.iter().map(|line| line.points.len()).max().unwrap_or(0);
+        if steps > 1 {
+            let marks = time_marks(steps as f64 * report.settings.course_seconds);
+            let plot = plot::lines(&lines, &marks, ["seconds", &row.unit], Scale::Linear)?;
             cards += &card(&format!("{} {} over time", row.workload, row.case), "median and range of rounds", &plot);
         }
     }
     Ok(if cards.is_empty() { cards } else { format!("<h2>Curves</h2>\n<div class=\"cards\">\n{cards}</div>\n") })
+}
+
+/// Five to ten marks at round times within `seconds`.
+fn time_marks(seconds: f64) -> Marks {
+    let step = [0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0].into_iter().find(|step| seconds / step <= 10.0);
+    let step = step.unwrap_or(300.0);
+    let mark = |n: u32| {
+        let place = f64::from(n) * step;
+        (place, format!("{place:.1}").trim_end_matches(".0").to_owned())
+    };
+    (1..=(seconds / step).round() as u32).map(mark).collect()
 }
 
 /// One line per system, of the points that `place` gives its series.
@@ -270,14 +287,14 @@ fn percentiles(report: &Report, case: &str) -> (Vec<Line>, Marks) {
     (lines, PLACES.iter().zip(0..).map(|((_, text), place)| (f64::from(place), (*text).to_owned())).collect())
 }
 
-/// Second by second, the median of the rounds with their range.
+/// Step by step, the median of the rounds with their range.
 fn over_time(report: &Report, row: &Series) -> Vec<Line> {
     let line = |series: &Series| {
         let longest = series.runs.iter().map(|run| run.course.len()).max().unwrap_or(0);
-        let points = (0..longest).filter_map(|second| {
-            let values: Vec<f64> = series.runs.iter().filter_map(|run| run.course.get(second).copied()).collect();
+        let points = (0..longest).filter_map(|step| {
+            let values: Vec<f64> = series.runs.iter().filter_map(|run| run.course.get(step).copied()).collect();
             let (low, high) = (values.iter().copied().reduce(f64::min)?, values.iter().copied().reduce(f64::max)?);
-            Some((second as f64 + 1.0, low, stats::median(&values)?, high))
+            Some(((step as f64 + 1.0) * report.settings.course_seconds, low, stats::median(&values)?, high))
         });
         Line { colour: colour(report, &series.system), points: points.collect() }
     };
@@ -331,27 +348,15 @@ fn cell(series: &Series) -> String {
 }
 
 fn surroundings(report: &Report) -> String {
-    let mut text = String::from(
-        "<h2>CPU time and surroundings</h2>\n<div class=\"wide\"><table>\n<thead><tr><th>run</th><th>system</th>\
-         <th>guest side, s</th><th>host side, s</th></tr></thead>\n<tbody>\n",
+    let systems = report.systems.iter().filter(|system| system.ran);
+    let heads: String = systems.map(|system| format!("<th>{}</th>", escape(&system.name))).collect();
+    let mut text = format!(
+        "<h2>CPU seconds and surroundings</h2>\n<div class=\"wide\"><table>\n<thead><tr><th>guest side + host side</th>\
+         {heads}</tr></thead>\n<tbody>\n"
     );
-    let seconds = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.2}"));
-    let mut seen: Vec<(&str, &str, &str)> = Vec::new();
-    for series in report.results.iter().filter(|series| series.median.is_some()) {
-        let key = (series.workload.as_str(), series.case.as_str(), series.system.as_str());
-        if seen.contains(&key) {
-            continue;
-        }
-        seen.push(key);
-        let (run, cpu) = (format!("{} {}", series.workload, series.case), series.cpu_seconds);
-        _ = writeln!(
-            text,
-            "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td></tr>",
-            escape(&run),
-            escape(&series.system),
-            seconds(cpu.guest_side),
-            seconds(cpu.host_side)
-        );
+    for (run, cells) in cpu_rows(report) {
+        let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
+        _ = writeln!(text, "<tr><th>{}</th>{cells}</tr>", escape(&run));
     }
     text += "</tbody>\n</table></div>\n<div class=\"wide\"><table>\n<thead><tr><th>round</th><th>noisy runs</th>";
     text += "<th>load</th><th>stolen, CPUs</th><th>others, CPUs</th></tr></thead>\n<tbody>\n";
@@ -411,7 +416,7 @@ mod tests {
     #[test]
     fn one_file_with_everything_in_it() {
         let page = document(&sample()).unwrap();
-        for part in ["<svg", "Noisy", "nommu-seccomp</strong> cannot run", "1 failures", "over time", "Mann-Whitney"] {
+        for part in ["<svg", "Noisy", "nommu-seccomp</strong> cannot run", "1 failure<", "over time", "Mann-Whitney"] {
             assert!(page.contains(part), "no {part}");
         }
         // Nothing to fetch: no script, no link, no address but the SVG name space.

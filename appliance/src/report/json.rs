@@ -1,10 +1,12 @@
 //! `report.json`.
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::ser::{Formatter, Serializer};
 use sha2::{Digest, Sha256};
 
 use super::Report;
@@ -26,11 +28,96 @@ impl FileState {
     }
 }
 
-/// The report as indented JSON.
+/// Depth to which values have lines of their own: a run of a series is one line.
+const DEPTH: usize = 4;
+
+/// The report as indented JSON, a line to a run: a full report has thousands.
 pub fn document(report: &Report) -> Result<String> {
-    let mut text = serde_json::to_string_pretty(report).context("the report does not serialize")?;
-    text.push('\n');
-    Ok(text)
+    let mut text = Vec::new();
+    let mut serializer = Serializer::with_formatter(&mut text, Lines::default());
+    report.serialize(&mut serializer).context("the report does not serialize")?;
+    text.push(b'\n');
+    String::from_utf8(text).context("JSON is UTF-8")
+}
+
+/// Indents what lies up to [`DEPTH`] deep and leaves the rest on its line.
+#[derive(Debug, Default)]
+struct Lines {
+    depth: usize,
+    /// Whether the innermost array or object has a value.
+    filled: bool,
+}
+
+impl Lines {
+    fn open<W: Write + ?Sized>(&mut self, writer: &mut W, bracket: &[u8]) -> io::Result<()> {
+        self.depth += 1;
+        self.filled = false;
+        writer.write_all(bracket)
+    }
+
+    fn close<W: Write + ?Sized>(&mut self, writer: &mut W, bracket: &[u8]) -> io::Result<()> {
+        self.depth -= 1;
+        if self.filled && self.depth < DEPTH {
+            self.line(writer)?;
+        }
+        self.filled = true;
+        writer.write_all(bracket)
+    }
+
+    fn value<W: Write + ?Sized>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        if !first {
+            writer.write_all(b",")?;
+        }
+        match (self.depth <= DEPTH, first) {
+            (true, _) => self.line(writer),
+            (false, true) => Ok(()),
+            (false, false) => writer.write_all(b" "),
+        }
+    }
+
+    fn line<W: Write + ?Sized>(&self, writer: &mut W) -> io::Result<()> {
+        write!(writer, "\n{:1$}", "", self.depth)
+    }
+}
+
+impl Formatter for Lines {
+    fn begin_array<W: Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.open(writer, b"[")
+    }
+
+    fn end_array<W: Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.close(writer, b"]")
+    }
+
+    fn begin_array_value<W: Write + ?Sized>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.value(writer, first)
+    }
+
+    fn end_array_value<W: Write + ?Sized>(&mut self, _writer: &mut W) -> io::Result<()> {
+        self.filled = true;
+        Ok(())
+    }
+
+    fn begin_object<W: Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.open(writer, b"{")
+    }
+
+    fn end_object<W: Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.close(writer, b"}")
+    }
+
+    fn begin_object_key<W: Write + ?Sized>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.value(writer, first)
+    }
+
+    fn begin_object_value<W: Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+
+    fn end_object_value<W: Write + ?Sized>(&mut self, _writer: &mut W) -> io::Result<()> {
+        self.filled = true;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -49,7 +136,8 @@ mod tests {
         let top = "baseline complete finished generator machine results rounds schema_version settings started systems";
         assert_eq!(keys(&json), top);
         assert_eq!(keys(&json["machine"]), "clock_source cpu_model cpus kernel memory_bytes virtualized");
-        let settings = "cases congestion_control guest_side_cpu host_side_cpu preset rootfs rounds seconds vmlinux";
+        let settings = "cases congestion_control course_seconds guest_side_cpu host_side_cpu preset rootfs rounds seconds slowed \
+                        vmlinux";
         assert_eq!(keys(&json["settings"]), settings);
         assert_eq!(keys(&json["systems"][2]), "name ran reason version");
         let series = &json["results"][1];
@@ -68,6 +156,17 @@ mod tests {
         assert_eq!(series["runs"][1]["value"], Value::Null);
         assert_eq!(series["cpu_seconds"]["host_side"], Value::Null);
         assert!(series["ratio_to_native"]["interval_95"].as_array().is_some_and(|pair| pair.len() == 2));
+    }
+
+    #[test]
+    fn a_run_is_a_line() {
+        let text = document(&sample()).unwrap();
+        let run = text.lines().find(|line| line.contains("\"raw\": \"raw/nommu-patch.iperf3.tcp.2.out\"")).unwrap();
+        assert!(
+            run.starts_with("    {\"round\": 2, \"value\": null,") && run.trim_end_matches(',').ends_with('}'),
+            "{run}"
+        );
+        assert!(text.starts_with("{\n \"schema_version\": 2,\n") && text.ends_with("\n}\n"), "{text}");
     }
 
     #[test]

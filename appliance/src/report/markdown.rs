@@ -19,7 +19,7 @@ pub fn document(report: &Report) -> String {
     let virtualized = if machine.virtualized { ", virtual" } else { "" };
     _ = write!(
         text,
-        "- {} to {}, by {}\n- {} ({} CPUs{virtualized}), {:.1} GiB, {}\n- preset {}: {} rounds, {} s a run; servers on \
+        "- {} to {}, by {}\n- {} ({} CPUs{virtualized}), {:.1} GiB, {}\n- preset {}: {}, {} s a run; servers on \
          {}, guests and native clients on {}; {}; root directory {rootfs}\n",
         report.started,
         report.finished,
@@ -29,12 +29,15 @@ pub fn document(report: &Report) -> String {
         machine.memory_bytes as f64 / f64::from(1 << 30),
         machine.kernel,
         settings.preset,
-        settings.rounds,
+        count(settings.rounds as usize, "round"),
         settings.seconds,
         cpu(settings.host_side_cpu),
         cpu(settings.guest_side_cpu),
         settings.congestion_control,
     );
+    if let Some(slowed) = &settings.slowed {
+        _ = writeln!(text, "- **slowed down on purpose**: {slowed} percent");
+    }
     if !report.complete {
         text += "- **interrupted**: the rounds are not complete\n";
     }
@@ -74,7 +77,7 @@ fn glance(report: &Report) -> String {
     table.set_header(std::iter::once("times as good as native".to_owned()).chain(names));
     for summary in &summaries {
         let figures = summary.figures.iter().map(|(_, value)| value.map_or("–".into(), figure));
-        table.add_row(std::iter::once(format!("{} ({} rows)", summary.workload, summary.rows)).chain(figures));
+        table.add_row(std::iter::once(format!("{} ({})", summary.workload, count(summary.rows, "row"))).chain(figures));
     }
     format!("## At a glance\n\n{table}\n\nGeometric means over a workload's rows: above 1 is better than native.\n\n")
 }
@@ -108,14 +111,10 @@ fn changes(comparison: &Comparison) -> String {
         _ = writeln!(text, "- {}", describe(change));
     }
     if comparison.verdicts().next().is_none() {
-        _ = writeln!(text, "- no change beyond noise in {} rows", comparison.changes.len() - comparison.unknown());
+        _ = writeln!(text, "- no change beyond noise in {} rows", comparison.told());
     }
-    if comparison.unknown() > 0 {
-        _ = writeln!(
-            text,
-            "- {} rows have too few rounds to tell: no difference could have shown",
-            comparison.unknown()
-        );
+    for remark in comparison.remarks() {
+        _ = writeln!(text, "- {remark}");
     }
     text
 }
@@ -181,18 +180,40 @@ pub fn summary(report: &Report) -> String {
 
 fn cpu_table(report: &Report) -> String {
     let mut table = new_table();
-    table.set_header(["run", "system", "guest side", "host side"]);
-    let seconds = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.2}"));
-    let mut last = None;
+    let systems = report.systems.iter().filter(|system| system.ran).map(|system| system.name.clone());
+    table.set_header(std::iter::once("run".to_owned()).chain(systems));
+    for (run, cells) in cpu_rows(report) {
+        table.add_row(std::iter::once(run).chain(cells));
+    }
+    format!("{table}\n\nGuest side + host side, which are the client or its guest and the server or its guest.\n")
+}
+
+/// For each run, by workload and case, the CPU seconds of both sides in every system that ran.
+pub(super) fn cpu_rows(report: &Report) -> Vec<(String, Vec<String>)> {
+    let mut runs: Vec<(&str, &str)> = Vec::new();
     for series in &report.results {
-        let key = (&series.workload, &series.case, &series.system);
-        if last.replace(key) != Some(key) && series.median.is_some() {
-            let cpu = series.cpu_seconds;
-            let name = format!("{} {}", series.workload, series.case);
-            table.add_row([name, series.system.clone(), seconds(cpu.guest_side), seconds(cpu.host_side)]);
+        let run = (series.workload.as_str(), series.case.as_str());
+        if !runs.contains(&run) {
+            runs.push(run);
         }
     }
-    format!("{table}\n")
+    let of = |(workload, case): (&str, &str), system: &str| -> String {
+        let ours = |series: &&Series| {
+            (series.workload.as_str(), series.case.as_str(), series.system.as_str()) == (workload, case, system)
+        };
+        let cpu = report.results.iter().filter(ours).find(|series| series.median.is_some()).map(|s| s.cpu_seconds);
+        match cpu.map(|cpu| (cpu.guest_side, cpu.host_side)) {
+            Some((Some(guest), Some(host))) => format!("{guest:.2} + {host:.2}"),
+            Some((Some(guest), None)) => format!("{guest:.2}"),
+            _ => "–".into(),
+        }
+    };
+    let systems: Vec<&str> = report.systems.iter().filter(|s| s.ran).map(|s| s.name.as_str()).collect();
+    let row = |run: (&str, &str)| {
+        let name = if run.0 == run.1 { run.0.to_owned() } else { format!("{} {}", run.0, run.1) };
+        (name, systems.iter().map(|system| of(run, system)).collect())
+    };
+    runs.into_iter().map(row).collect()
 }
 
 fn cell(series: &Series) -> String {
@@ -228,6 +249,11 @@ pub(super) fn figure(value: f64) -> String {
         _ => 3,
     };
     format!("{value:.decimals$}")
+}
+
+/// `1 round`, `2 rounds`.
+pub(super) fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Reasons come from tools: kept to one line, and no cell borders.
@@ -266,6 +292,7 @@ mod tests {
         assert!(text.contains("- nommu-seccomp cannot run: no / vmlinux\n"));
         assert!(text.contains("- iperf3 tcp on nommu-patch, round 2: killed after 20 s without an end\n"));
         let columns = |line: &str| line.matches('|').count();
+        assert!(text.lines().any(|line| line.starts_with("| iperf3 tcp ") && line.contains("| 3.90 ")), "CPU: {text}");
         let header = text.lines().find(|line| line.starts_with("| metric")).unwrap();
         assert_eq!(columns(header), columns(row));
     }
@@ -277,10 +304,10 @@ mod tests {
         let slower = guest.map(|value| value * 0.9);
         let before = crate::report::tests::with_values(&native, &guest);
         let mut now = crate::report::tests::with_values(&native, &slower);
-        now.baseline = Some(Comparison::new(&now, &before, "old/report.json"));
+        now.baseline = Some(Comparison::new(&now, &before, "old/report.json", false));
         let text = summary(&now);
         assert!(text.contains("- nommu-patch: iperf3 tcp throughput is worse, 20.2 → 18.2 Gbit/s (-10.0 %"), "{text}");
-        now.baseline = Some(Comparison::new(&before, &before, "old/report.json"));
+        now.baseline = Some(Comparison::new(&before, &before, "old/report.json", false));
         assert!(summary(&now).contains("no change beyond noise in 2 rows"));
     }
 }

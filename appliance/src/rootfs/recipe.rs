@@ -23,10 +23,11 @@ const BUILT_IN: [(&str, &str); 6] = [
 ];
 
 /// The program sources that built-in recipes name.
-const BUILT_IN_SOURCES: [(&str, &str); 6] = [
+const BUILT_IN_SOURCES: [(&str, &str); 7] = [
     ("getpid.c", include_str!("../../../benches/guest/getpid.c")),
     ("process.c", include_str!("../../../benches/guest/process.c")),
     ("soak_process.c", include_str!("../../../benches/guest/soak_process.c")),
+    ("storage.c", include_str!("../../../benches/guest/storage.c")),
     ("mark.c", include_str!("../../../benches/guest/mark.c")),
     ("stopwatch.c", include_str!("../../../benches/guest/stopwatch.c")),
     ("guest-init.c", include_str!("../../../benches/guest/guest-init.c")),

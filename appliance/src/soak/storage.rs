@@ -21,10 +21,11 @@ use crate::interrupt::Interrupt;
 use crate::process::{self, Process};
 use crate::progress::Progress;
 
-/// What the guest runs. `i` counts on over the whole life of the image.
+/// What the guest runs. `i` counts on over the whole life of the image. `many` is a directory with a hash tree.
 const WORKLOAD: &str = "i=$(cat /count 2>/dev/null || echo 0); while :; do i=$((i+1)); mkdir /d$i; \
      echo contents $i > /d$i/f; dd if=/dev/zero of=/z$((i%5)) bs=4k count=$((i%90)) 2>/dev/null; \
-     ln /d$i/f /d$i/l; ln -s f /d$i/s; rm -rf /d$((i-40)); echo $i > /count; sync; echo synced $i; \
+     ln /d$i/f /d$i/l; ln -s f /d$i/s; ln /d$i/f /many/a-name-that-is-one-of-many-$i; rm -rf /d$((i-40)); \
+     rm -f /many/a-name-that-is-one-of-many-$((i-400)); echo $i > /count; sync; echo synced $i; \
      echo junk > /d$i/g; mv /d$i/g /d$i/h; truncate -s $((i*7%50000)) /d$i/h; done";
 
 /// How many of the last synced files are looked at after each kill: as many as the workload keeps, without the oldest.
@@ -199,14 +200,14 @@ impl Soak {
         let mut script = String::new();
         let first = last.saturating_sub(KEPT).max(1);
         for i in first..=last {
-            writeln!(script, "cat /d{i}/f\ncat /d{i}/l")?;
+            writeln!(script, "cat /d{i}/f\ncat /d{i}/l\ncat /many/a-name-that-is-one-of-many-{i}")?;
         }
         fs::write(&self.copy, script)?;
         let output = process::run(Command::new(tool).arg("-f").arg(&self.copy).arg(&self.image))?;
         let shown = String::from_utf8_lossy(&output.stdout);
         for i in first..=last {
             let wanted = format!("contents {i}");
-            if shown.lines().filter(|l| *l == wanted).count() != 2 {
+            if shown.lines().filter(|l| *l == wanted).count() != 3 {
                 bail!("/d{i}/f was synced (up to {last}) and is lost or changed");
             }
         }
@@ -219,7 +220,7 @@ fn make_image(image: &Path, options: &[&str]) -> Result<()> {
     let busybox = process::find_program("busybox").context("busybox is missing (package busybox-static)")?;
     let root = image.with_extension("root");
     _ = fs::remove_dir_all(&root);
-    for folder in ["bin", "dev", "proc", "tmp"] {
+    for folder in ["bin", "dev", "proc", "tmp", "many"] {
         fs::create_dir_all(root.join(folder))?;
     }
     fs::copy(busybox, root.join("bin/busybox"))?;

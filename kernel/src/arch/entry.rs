@@ -4,6 +4,7 @@
 //! - `flatland_syscall_entry`: as the `syscall` instruction leaves the registers (rcx = return address, r11 = flags), on
 //!   the guest's stack. The SIGSYS handler resumes here.
 //! - `flatland_patched_entry`: the same, from the stub of a patched site: the flags are still in the flags register.
+//! - `flatland_cpuid_entry`: the stub of a patched `cpuid`; rdx has the return address, and all but what `cpuid` writes is kept.
 //! - `flatland_trap_entry`: a fault or an interruption in guest code. The signal handler has filled in the general
 //!   registers of the frame and resumes here with rsp at the frame.
 //! - `flatland_thread_start`: first run of a thread, from the context switch, with rsp at the frame.
@@ -48,20 +49,8 @@ global_asm!(
     "wrfsbase rax",
     "cld",
     ".endm",
-    // ---------------------------------------------------------------- system call
-    ".p2align 6",
-    ".globl flatland_syscall_entry",
-    "flatland_syscall_entry:",
-    "mov gs:[{scratch}], rsp",
-    "mov rsp, gs:[{frame_top}]",
-    "push 0x2b",
-    "push qword ptr gs:[{scratch}]",
-    "push r11",
-    "push 0x33",
-    "push rcx",
-    "push 1",
-    "4: push 0",
-    "push rax",
+    // What stands below `full` in a frame, from the register of `fs_base`'s neighbour down to xmm0; then the host's FS.
+    ".macro FLATLAND_SAVE_REGISTERS",
     "push 0",
     "push rdi",
     "push rsi",
@@ -81,6 +70,22 @@ global_asm!(
     "sub rsp, 256",
     "FLATLAND_SAVE_VECTORS",
     "FLATLAND_HOST_FS",
+    ".endm",
+    // ---------------------------------------------------------------- system call
+    ".p2align 6",
+    ".globl flatland_syscall_entry",
+    "flatland_syscall_entry:",
+    "mov gs:[{scratch}], rsp",
+    "mov rsp, gs:[{frame_top}]",
+    "push 0x2b",
+    "push qword ptr gs:[{scratch}]",
+    "push r11",
+    "push 0x33",
+    "push rcx",
+    "push 1",
+    "4: push 0",
+    "push rax",
+    "FLATLAND_SAVE_REGISTERS",
     "mov rdi, rsp",
     "call {syscall}",
     "jmp flatland_exit_to_user",
@@ -99,6 +104,26 @@ global_asm!(
     "jmp 4b",
     ".globl flatland_patched_entry_end",
     "flatland_patched_entry_end:",
+    // ---------------------------------------------------------------- cpuid
+    ".p2align 6",
+    ".globl flatland_cpuid_entry",
+    "flatland_cpuid_entry:",
+    "mov gs:[{scratch}], rsp",
+    "mov rsp, gs:[{frame_top}]",
+    "push 0x2b",
+    "push qword ptr gs:[{scratch}]",
+    "pushfq",
+    "push 0x33",
+    "push rdx",
+    "push 0",
+    "push 1",
+    "push -1",
+    "FLATLAND_SAVE_REGISTERS",
+    "mov rdi, rsp",
+    "call {cpuid}",
+    "jmp flatland_exit_to_user",
+    ".globl flatland_cpuid_entry_end",
+    "flatland_cpuid_entry_end:",
     // ---------------------------------------------------------------- trap
     ".p2align 4",
     ".globl flatland_trap_entry",
@@ -219,6 +244,7 @@ global_asm!(
     "syscall",
     "ud2",
     syscall = sym super::hooks::flatland_syscall,
+    cpuid = sym super::hooks::flatland_cpuid,
     trap = sym super::hooks::flatland_trap,
     thread_started = sym super::hooks::flatland_thread_started,
     prepare_exit = sym super::hooks::flatland_prepare_exit,
@@ -272,6 +298,10 @@ labels! {
     patched_entry = flatland_patched_entry;
     /// End of that entry's own instructions.
     patched_entry_end = flatland_patched_entry_end;
+    /// Where the stub of a patched `cpuid` enters.
+    cpuid_entry = flatland_cpuid_entry;
+    /// End of that entry's own instructions.
+    cpuid_entry_end = flatland_cpuid_entry_end;
     /// Where a fault or interruption of guest code enters.
     trap_entry = flatland_trap_entry;
     /// Where a fault of the exit itself goes: the frame still holds everything.

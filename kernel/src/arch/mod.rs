@@ -4,6 +4,8 @@
 
 pub mod context;
 pub mod cpu;
+mod cpuid;
+pub mod displace;
 mod entry;
 pub mod frame;
 mod hooks;

@@ -5,10 +5,10 @@
 //! the thread's kernel stack and lets the host's sigreturn resume in the kernel's entry code, with the vector registers
 //! as they were. So there is one way into the kernel, whatever brought us there.
 
+use super::displace;
 use super::entry;
 use super::frame::{FLAG_AC, FLAG_DF, FLAG_TF, FRAME_SIZE, TrapFrame};
 use super::hooks::hooks;
-use super::stub;
 use super::uaccess;
 use super::vcpu::{Vcpu, pending};
 use crate::abi::SigContext;
@@ -75,14 +75,10 @@ fn in_exit_window(rip: u64) -> bool {
     (entry::exit_window_start()..entry::exit_window_end()).contains(&rip)
 }
 
-/// The guest's registers. Inside a stub the call has not begun: the guest is put back to its site, whose jump is the
-/// first thing it will do again.
+/// The guest's registers. A context in a stub is put to where it would be without the stub by `hooks::flatland_trap`.
 fn frame_of(cx: &SigContext) -> TrapFrame {
     let mut frame = TrapFrame { rflags: cx.eflags, ..TrapFrame::start(cx.rip, cx.rsp) };
     frame.load_registers(cx);
-    if let Some(site) = stub::site_of(cx.rip) {
-        frame.rip = site;
-    }
     frame
 }
 
@@ -191,6 +187,14 @@ fn kernel_fault(vcpu: &Vcpu, cx: &mut SigContext, trap: Trap) {
         let mut frame = frame_of(cx);
         frame.rip = cx.rcx;
         enter_kernel(vcpu, cx, frame, trap);
+        return;
+    }
+    if (entry::cpuid_entry()..entry::cpuid_entry_end()).contains(&cx.rip) && trap.signal == SIGSEGV {
+        // The same with `cpuid`, which needs no GS: it is still there behind the jump, and is executed.
+        vcpu.take_over_gs();
+        let mut frame = frame_of(cx);
+        frame.rip = cx.rdx.wrapping_sub(displace::SITE_LEN as u64);
+        enter_kernel(vcpu, cx, frame, Trap::NONE);
         return;
     }
     vcpu.load_host_fs();

@@ -10,11 +10,12 @@
 //! where the packed layout has the path, tells them apart.
 
 use super::image::{Access, HostId, ImageFile, absolute, exists, mtime_and_size};
-use super::{BlockDevice, ImageError, SECTOR, check_range};
+use super::{BlockDevice, Flush, ImageError, SECTOR, Waits, check_range};
 use crate::error::{Errno, Result};
 use crate::sync::{Rank, SpinLock};
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 const MAGIC: u32 = 0x4f4f_4f4d;
@@ -279,6 +280,10 @@ impl BlockDevice for CowFile {
 
     fn flush(&self) -> Result<()> {
         self.file.flush()
+    }
+
+    fn begin_flush(&self, waits: Waits) -> Result<Option<Arc<Flush>>> {
+        self.file.begin_flush(waits)
     }
 }
 

@@ -4,12 +4,13 @@
 //! does (fcntl(2), F_SETLK): two machines never write one image, and either kind of machine sees the other. POSIX locks
 //! end when the process closes any descriptor of the file, so an image is opened once and never closed.
 
-use super::{BlockDevice, ImageError, check_range};
+use super::{BlockDevice, Flush, ImageError, Waits, check_range, flush};
 use crate::error::{Errno, Result};
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags, SeekFrom};
 use rustix::io;
 use rustix::process::{Flock, FlockType, fcntl_getlk};
@@ -160,6 +161,16 @@ impl BlockDevice for ImageFile {
             return Ok(());
         }
         Ok(rustix::fs::fdatasync(&self.fd)?)
+    }
+
+    fn begin_flush(&self, waits: Waits) -> Result<Option<Arc<Flush>>> {
+        if !self.writable {
+            return Ok(None);
+        }
+        match flush::start(self.fd.as_fd(), waits) {
+            Some(begun) => Ok(Some(begun)),
+            None => self.flush().map(|()| None),
+        }
     }
 }
 

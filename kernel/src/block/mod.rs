@@ -14,11 +14,13 @@
 //! - `partition`: MBR and GPT tables, and the window that a partition is.
 //! - `registry`: the devices of this machine by number and name, `/dev/ubda`, `/dev/ubda1`.
 //! - `node`: an open device node.
+//! - `flush`: flushes that run while the machine goes on.
 //! - `option`: `ubd<n>[flags]=[cow,]image`.
 //!
 //! Devices have no locks of their own but the COW bitmap's ([`crate::sync::Rank::BlockDevice`]), below the file systems'.
 
 mod cow;
+mod flush;
 mod image;
 mod node;
 pub mod option;
@@ -27,7 +29,9 @@ mod registry;
 
 use crate::error::Result;
 use alloc::string::String;
+use alloc::sync::Arc;
 
+pub use flush::{Flush, Waits};
 pub use node::register_driver;
 pub use option::UbdSpec;
 pub use registry::{Disk, attach, by_name, by_number, list};
@@ -51,6 +55,11 @@ pub trait BlockDevice: Send + Sync {
 
     /// Brings everything written so far to the host's storage (fdatasync(2)).
     fn flush(&self) -> Result<()>;
+
+    /// Begins the same; `None` if it is done when this returns. Counts for what was written before the call.
+    fn begin_flush(&self, _waits: Waits) -> Result<Option<Arc<Flush>>> {
+        self.flush().map(|()| None)
+    }
 }
 
 /// Why an image cannot be used, in one line for the user.

@@ -41,22 +41,23 @@ fn open(number: DeviceNumber, flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
     Ok(Arc::new(Node { device: disk.device }))
 }
 
-impl FileOps for Node {
-    fn read(&self, _file: &OpenFile, dst: &mut IovDest<'_>, offset: Option<u64>) -> Result<usize> {
-        let mut at = offset.unwrap_or(0);
-        let mut chunk = alloc::vec![0u8; CHUNK.min(dst.remaining().max(1))];
+impl Node {
+    /// Moves up to `len` bytes from `offset` on, chunk by chunk: `step` gets a buffer and its place on the device, and
+    /// tells how many bytes it moved. What was moved before an error counts.
+    fn in_chunks(
+        &self,
+        offset: u64,
+        len: usize,
+        mut step: impl FnMut(&mut [u8], u64) -> Result<usize>,
+    ) -> Result<usize> {
+        let len = len.min(usize::try_from(self.device.size().saturating_sub(offset)).unwrap_or(usize::MAX));
+        let mut chunk = alloc::vec![0u8; CHUNK.min(len)];
         let mut done = 0;
-        while !dst.is_empty() {
-            let left = usize::try_from(self.device.size().saturating_sub(at)).unwrap_or(usize::MAX);
-            let n = chunk.len().min(dst.remaining()).min(left);
-            if n == 0 {
-                break;
-            }
-            let step = self.device.read_at(&mut chunk[..n], at).and_then(|()| dst.put(&chunk[..n]));
-            match step {
+        while done < len {
+            let n = chunk.len().min(len - done);
+            match step(&mut chunk[..n], offset + done as u64) {
                 Ok(k) => {
                     done += k;
-                    at += k as u64;
                     if k < n {
                         break;
                     }
@@ -67,33 +68,26 @@ impl FileOps for Node {
         }
         Ok(done)
     }
+}
+
+impl FileOps for Node {
+    fn read(&self, _file: &OpenFile, dst: &mut IovDest<'_>, offset: Option<u64>) -> Result<usize> {
+        self.in_chunks(offset.unwrap_or(0), dst.remaining(), |chunk, at| {
+            self.device.read_at(chunk, at)?;
+            dst.put(chunk)
+        })
+    }
 
     fn write(&self, file: &OpenFile, src: &mut IovSource<'_>, offset: Option<u64>) -> Result<usize> {
-        let mut at = offset.unwrap_or(0);
-        let mut chunk = alloc::vec![0u8; CHUNK.min(src.remaining().max(1))];
-        let mut done = 0;
-        while !src.is_empty() {
-            let left = usize::try_from(self.device.size().saturating_sub(at)).unwrap_or(usize::MAX);
-            let n = chunk.len().min(src.remaining()).min(left);
-            if n == 0 {
-                if done == 0 {
-                    return Err(Errno::ENOSPC.because("the end of the block device"));
-                }
-                break;
-            }
-            let step = src.take(&mut chunk[..n]).and_then(|k| self.device.write_at(&chunk[..k], at).map(|()| k));
-            match step {
-                Ok(k) => {
-                    done += k;
-                    at += k as u64;
-                    if k < n {
-                        break;
-                    }
-                }
-                Err(_) if done > 0 => break,
-                Err(e) => return Err(e),
-            }
+        let offset = offset.unwrap_or(0);
+        if !src.is_empty() && offset >= self.device.size() {
+            return Err(Errno::ENOSPC.because("the end of the block device"));
         }
+        let done = self.in_chunks(offset, src.remaining(), |chunk, at| {
+            let n = src.take(chunk)?;
+            self.device.write_at(&chunk[..n], at)?;
+            Ok(n)
+        })?;
         if file.flags().intersects(OpenFlags::DSYNC) {
             self.device.flush()?;
         }

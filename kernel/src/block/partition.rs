@@ -1,6 +1,6 @@
 //! Partition tables: MBR with logical partitions, and GPT; and the window of a disk that a partition is.
 
-use super::{BlockDevice, SECTOR, check_range};
+use super::{BlockDevice, Flush, SECTOR, Waits, check_range};
 use crate::error::Result;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -135,6 +135,10 @@ impl BlockDevice for Partition {
 
     fn flush(&self) -> Result<()> {
         self.disk.flush()
+    }
+
+    fn begin_flush(&self, waits: Waits) -> Result<Option<Arc<Flush>>> {
+        self.disk.begin_flush(waits)
     }
 }
 

@@ -105,8 +105,13 @@ pub(super) fn hooks() -> Hooks {
         fault: guest_fault,
         thread_started: sched::finish_switch,
         prepare_exit,
+        resume_address,
         kernel_fault: super::panic::kernel_fault,
     }
+}
+
+fn resume_address(rip: u64) -> u64 {
+    sched::current().map_or(rip, |t| t.mm().resume_address(rip))
 }
 
 fn serve_syscall(frame: &mut TrapFrame) {

@@ -39,6 +39,7 @@ pub mod poll;
 pub mod procfs;
 pub mod pseudo;
 pub mod signal_io;
+pub mod sparse_pages;
 pub mod sysfs;
 pub mod timerfd;
 pub mod tmpfs;

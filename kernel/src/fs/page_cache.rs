@@ -8,19 +8,18 @@
 //! What a program stores through a shared mapping is not seen here: while a writable mapping may exist, every page counts
 //! as dirty ([`FilePages::mapped_writable`]).
 
-use crate::abi::PAGE_SIZE;
 use crate::error::{Errno, Result};
+use crate::fs::sparse_pages::{Missing, NewPage, Page, SparsePages};
 use crate::host::HostFd;
 use crate::mm::{IovDest, IovSource};
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
-use rustix::fs::{FallocateFlags, MemfdFlags, OFlags};
+use rustix::fs::{FallocateFlags, MemfdFlags};
 
-/// Bytes of a page.
-pub const PAGE: u64 = PAGE_SIZE as u64;
+pub use crate::fs::sparse_pages::{PAGE, zero_page};
 
 static CACHED: AtomicU64 = AtomicU64::new(0);
 static LIMIT: AtomicU64 = AtomicU64::new(64 << 20);
@@ -41,7 +40,7 @@ pub fn limit() -> u64 {
 }
 
 enum Store {
-    Heap(BTreeMap<u64, Box<[u8]>>),
+    Heap(SparsePages),
     Host(HostFile),
 }
 
@@ -69,38 +68,32 @@ pub struct FilePages {
 
 impl Default for FilePages {
     fn default() -> Self {
-        FilePages { store: Store::Heap(BTreeMap::new()), dirty: BTreeSet::new() }
+        FilePages { store: Store::Heap(SparsePages::default()), dirty: BTreeSet::new() }
     }
 }
 
 impl Drop for FilePages {
     fn drop(&mut self) {
         if let Store::Heap(pages) = &self.store {
-            CACHED.fetch_sub(pages.len() as u64, Ordering::Relaxed);
+            CACHED.fetch_sub(pages.count(), Ordering::Relaxed);
         }
     }
-}
-
-/// A page of zeros.
-pub fn zero_page() -> Box<[u8]> {
-    alloc::vec![0; PAGE_SIZE].into_boxed_slice()
 }
 
 impl FilePages {
     /// Whether a page must be filled before it can be read.
     pub fn lacks(&self, index: u64) -> bool {
         match &self.store {
-            Store::Heap(pages) => !pages.contains_key(&index),
+            Store::Heap(pages) => !pages.contains(index),
             Store::Host(..) => false,
         }
     }
 
     /// Enters a page as the disk has it. A page that is there already stays as it is.
-    pub fn fill(&mut self, index: u64, page: Box<[u8]>) {
+    pub fn fill(&mut self, index: u64, page: Box<Page>) {
         if let Store::Heap(pages) = &mut self.store
-            && let alloc::collections::btree_map::Entry::Vacant(place) = pages.entry(index)
+            && pages.insert(index, page)
         {
-            place.insert(page);
             CACHED.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -108,7 +101,7 @@ impl FilePages {
     /// How many pages are in the heap.
     pub fn count(&self) -> usize {
         match &self.store {
-            Store::Heap(pages) => pages.len(),
+            Store::Heap(pages) => pages.count() as usize,
             Store::Host(..) => 0,
         }
     }
@@ -125,87 +118,36 @@ impl FilePages {
 
     /// Copies out, at most `len` bytes from `offset` on; stops where a page is missing.
     pub fn copy_out(&self, dst: &mut IovDest<'_>, offset: u64, len: usize) -> Result<usize> {
-        let len = len.min(dst.remaining());
-        let pages = match &self.store {
-            Store::Host(HostFile { fd, .. }) => {
-                // The host stops at the end of its file, which is the end of ours.
-                return dst.fill_from(&**fd, Some(offset)).map(|n| n.min(len));
-            }
-            Store::Heap(pages) => pages,
-        };
-        let mut done = 0;
-        let mut walk = pages.range(offset / PAGE..);
-        while done < len {
-            let at = offset + done as u64;
-            let Some((_, page)) = walk.next().filter(|(i, _)| **i == at / PAGE) else { break };
-            let (start, n) = ((at % PAGE) as usize, (PAGE_SIZE - (at % PAGE) as usize).min(len - done));
-            match dst.put(&page[start..start + n]) {
-                Ok(k) => {
-                    done += k;
-                    if k < n {
-                        break;
-                    }
-                }
-                Err(_) if done > 0 => break,
-                Err(e) => return Err(e),
-            }
+        match &self.store {
+            // The host stops at the end of its file, which is the end of ours.
+            Store::Host(HostFile { fd, .. }) => dst.fill_from(&**fd, Some(offset)).map(|n| n.min(len)),
+            Store::Heap(pages) => pages.copy_out(dst, offset, len, Missing::Stop),
         }
-        Ok(done)
     }
 
     /// Copies in at `offset`, at most `len` bytes, and marks the pages dirty. Pages that are covered in part must be
     /// there; of whole ones, those that are missing are made. A page that a fault leaves half made is dropped again.
     pub fn copy_in(&mut self, src: &mut IovSource<'_>, offset: u64, len: usize) -> Result<usize> {
-        let len = len.min(src.remaining());
-        let pages = match &mut self.store {
-            Store::Host(HostFile { fd, .. }) => {
-                let n = src.drain_to(&**fd, Some(offset))?;
-                if n > 0 {
-                    self.dirty.extend(offset / PAGE..(offset + n as u64).div_ceil(PAGE));
-                }
-                return Ok(n);
-            }
-            Store::Heap(pages) => pages,
+        let n = match &mut self.store {
+            Store::Host(HostFile { fd, .. }) => src.drain_to(&**fd, Some(offset))?,
+            Store::Heap(pages) => pages.copy_in(src, offset, len, false, &mut |page| {
+                match page {
+                    NewPage::Made => CACHED.fetch_add(1, Ordering::Relaxed),
+                    NewPage::Dropped => CACHED.fetch_sub(1, Ordering::Relaxed),
+                };
+                Ok(())
+            })?,
         };
-        let mut done = 0;
-        while done < len {
-            let at = offset + done as u64;
-            let index = at / PAGE;
-            let (start, n) = ((at % PAGE) as usize, (PAGE_SIZE - (at % PAGE) as usize).min(len - done));
-            let mut fresh = false;
-            let page = pages.entry(index).or_insert_with(|| {
-                fresh = true;
-                CACHED.fetch_add(1, Ordering::Relaxed);
-                zero_page()
-            });
-            let step = src.take(&mut page[start..start + n]);
-            let short = !matches!(step, Ok(k) if k == n);
-            if short && fresh {
-                pages.remove(&index);
-                CACHED.fetch_sub(1, Ordering::Relaxed);
-                return if done > 0 { Ok(done) } else { step.and(Err(Errno::EFAULT.into())) };
-            }
-            match step {
-                Ok(k) => {
-                    done += k;
-                    if k > 0 {
-                        self.dirty.insert(index);
-                    }
-                    if k < n {
-                        break;
-                    }
-                }
-                Err(_) if done > 0 => break,
-                Err(e) => return Err(e),
-            }
+        if n > 0 {
+            self.dirty.extend(offset / PAGE..(offset + n as u64).div_ceil(PAGE));
         }
-        Ok(done)
+        Ok(n)
     }
 
     /// The page's bytes, for writing back.
     pub fn read_page(&self, index: u64, buf: &mut [u8]) -> Result<()> {
         match &self.store {
-            Store::Heap(pages) => match pages.get(&index) {
+            Store::Heap(pages) => match pages.get(index) {
                 Some(page) => buf.copy_from_slice(page),
                 None => buf.fill(0),
             },
@@ -231,18 +173,15 @@ impl FilePages {
         }
         match &mut self.store {
             Store::Heap(pages) => {
-                let touched: Vec<u64> = pages.range(from / PAGE..to.div_ceil(PAGE)).map(|(&i, _)| i).collect();
-                for i in touched {
-                    let (a, b) = (from.max(i * PAGE) - i * PAGE, to.min((i + 1) * PAGE) - i * PAGE);
-                    if drop_whole && a == 0 && b == PAGE {
-                        pages.remove(&i);
-                        self.dirty.remove(&i);
+                let dirty = &mut self.dirty;
+                pages.zero_range(from, to, drop_whole, |i, gone| {
+                    if gone {
+                        dirty.remove(&i);
                         CACHED.fetch_sub(1, Ordering::Relaxed);
-                    } else if let Some(page) = pages.get_mut(&i) {
-                        page[a as usize..b as usize].fill(0);
-                        self.dirty.insert(i);
+                    } else {
+                        dirty.insert(i);
                     }
-                }
+                });
             }
             Store::Host(HostFile { fd, .. }) => {
                 let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
@@ -260,12 +199,8 @@ impl FilePages {
         match &mut self.store {
             Store::Heap(pages) => {
                 if new < old {
-                    let gone = pages.split_off(&new.div_ceil(PAGE));
-                    CACHED.fetch_sub(gone.len() as u64, Ordering::Relaxed);
+                    CACHED.fetch_sub(pages.cut(new), Ordering::Relaxed);
                     self.dirty.split_off(&new.div_ceil(PAGE));
-                    if let Some(page) = pages.get_mut(&(new / PAGE)) {
-                        page[(new % PAGE) as usize..].fill(0);
-                    }
                 }
                 Ok(())
             }
@@ -308,15 +243,16 @@ impl FilePages {
     pub fn drop_clean(&mut self, most: usize) -> usize {
         match &mut self.store {
             Store::Heap(pages) => {
-                let clean: Vec<u64> = pages.keys().filter(|i| !self.dirty.contains(i)).take(most).copied().collect();
-                for i in &clean {
+                let clean: Vec<u64> =
+                    pages.indices(0..u64::MAX).filter(|i| !self.dirty.contains(i)).take(most).collect();
+                for &i in &clean {
                     pages.remove(i);
                 }
                 CACHED.fetch_sub(clean.len() as u64, Ordering::Relaxed);
                 clean.len()
             }
             Store::Host(host) if self.dirty.is_empty() && !host.writable && host.alone() => {
-                self.store = Store::Heap(BTreeMap::new());
+                self.store = Store::Heap(SparsePages::default());
                 0
             }
             Store::Host(..) => 0,
@@ -331,23 +267,14 @@ impl FilePages {
     /// Moves the file's `size` bytes, all of which are in the heap, to a host memory file.
     pub fn move_to_host(&mut self, size: u64) -> Result<()> {
         let Store::Heap(pages) = &mut self.store else { return Ok(()) };
-        let fd = rustix::fs::memfd_create(c"flatland-file", MemfdFlags::CLOEXEC)?;
-        rustix::fs::ftruncate(&fd, size)?;
-        for (&i, page) in pages.iter() {
-            let len = PAGE_SIZE.min(usize::try_from(size.saturating_sub(i * PAGE)).unwrap_or(PAGE_SIZE));
-            let mut done = 0;
-            while done < len {
-                done += rustix::io::pwrite(&fd, &page[done..len], i * PAGE + done as u64)?;
-            }
-        }
-        CACHED.fetch_sub(pages.len() as u64, Ordering::Relaxed);
+        let fd = pages.to_memory_file(c"flatland-file", MemfdFlags::empty(), size)?;
+        CACHED.fetch_sub(pages.count(), Ordering::Relaxed);
         self.store = Store::Host(HostFile { fd: Arc::new(HostFd::from(fd)), reader: None, writable: false });
         Ok(())
     }
 
     /// The host memory file, for a mapping. For one that may write, the pages count as dirty from now on.
     pub fn map_host(&mut self, writable: bool) -> Result<Arc<HostFd>> {
-        use rustix::fd::{AsFd, AsRawFd};
         let Store::Host(host) = &mut self.store else { return Err(Errno::EIO.into()) };
         if writable {
             host.writable = true;
@@ -356,10 +283,7 @@ impl FilePages {
         if let Some(reader) = &host.reader {
             return Ok(reader.clone());
         }
-        let name = alloc::format!("/proc/self/fd/{}", host.fd.as_fd().as_raw_fd());
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(rustix::fs::CWD, name.as_bytes(), flags, rustix::fs::Mode::empty())?;
-        let reader = Arc::new(HostFd::from(fd));
+        let reader = Arc::new(host.fd.reopened_for_reading()?);
         host.reader = Some(reader.clone());
         Ok(reader)
     }

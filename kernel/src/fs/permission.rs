@@ -58,6 +58,14 @@ pub fn owns(meta: &Metadata, who: &Credentials) -> bool {
     who.fsuid == meta.uid || who.capable(Capability::Fowner)
 }
 
+/// What a file's mode is after the running thread has written to it: set-user-ID goes, and set-group-ID where the group
+/// may execute (inode(7)), unless the thread has CAP_FSETID.
+pub fn mode_after_write(mode: u32) -> u32 {
+    let stripped = mode & if mode & 0o010 != 0 { !0o6000 } else { !0o4000 };
+    let may_keep = || crate::sched::current().is_none_or(|t| t.credentials().capable(Capability::Fsetid));
+    if stripped == mode || may_keep() { mode } else { stripped }
+}
+
 /// Whether the directory's sticky bit keeps `who` from removing or renaming `victim` (inode(7), S_ISVTX).
 pub fn check_sticky(dir: &dyn Inode, victim: &dyn Inode, who: &Credentials) -> Result<()> {
     if who.capable(Capability::Fowner) {

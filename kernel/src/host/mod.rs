@@ -5,6 +5,7 @@
 
 extern crate std;
 
+pub mod aio;
 pub mod console;
 mod events;
 mod fd;

@@ -5,9 +5,7 @@ use super::memory::Mapping;
 use crate::abi::PAGE_SIZE;
 use crate::error::{Errno, Result};
 use alloc::sync::Arc;
-use rustix::fd::AsFd;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::io::pread;
 
 /// The memory file: the copy, then as many zero bytes.
 #[derive(Debug)]
@@ -26,15 +24,7 @@ impl TextImage {
         let file = Arc::new(HostFd::from(memory));
         let view = Mapping::shared(&*file, 2 * len)?;
         let mut image = TextImage { file, view };
-        let mut done = 0;
-        while done < len {
-            match pread(source.as_fd(), &mut image.bytes_mut()[done..len], offset + done as u64) {
-                Ok(0) => break,
-                Ok(n) => done += n,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(e) => return Err(Errno::from(e).into()),
-            }
-        }
+        source.read_at(&mut image.bytes_mut()[..len], offset)?;
         Ok(image)
     }
 

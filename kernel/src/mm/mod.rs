@@ -6,6 +6,7 @@ mod areas;
 mod contents;
 mod faults;
 mod frames;
+mod functions;
 mod mapping;
 mod page_map;
 mod parked;

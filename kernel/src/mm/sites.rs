@@ -1,12 +1,13 @@
-//! System call sites in an address space: from the first trap to the patched image (`texts`), and back.
+//! Patched sites in an address space: from a call's first trap to the patched image (`texts`), and back.
 
 use super::mapping::show_file;
 use super::space::Mm;
 use super::vm_area::{Backing, VmArea, VmFlags};
 use super::window::{STUB_DISTANCE, window};
-use super::{residency, user};
+use super::{residency, texts, user};
 use crate::abi::PAGE_SIZE;
-use crate::arch::stub::{self, JUMP_LEN};
+use crate::arch::displace::JUMP_LEN;
+use crate::arch::stub;
 use crate::host::Prot;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -78,6 +79,19 @@ impl Mm {
         }
     }
 
+    /// Where a context goes on that is to go on at `rip`: there, or in the stub of the site whose jump is there now.
+    pub fn resume_address(&self, rip: u64) -> u64 {
+        if !texts::any_several() {
+            return rip;
+        }
+        let inner = self.lock_inner();
+        let in_stub = inner.areas.find(rip as usize).and_then(|area| match &area.backing {
+            Backing::File(f) if f.patched => f.text.as_ref()?.resume(area, rip as usize),
+            _ => None,
+        });
+        in_stub.map_or(rip, |at| at as u64)
+    }
+
     /// Makes every patched site trap again, and patches none from now on: for programs that change what the patched
     /// entry needs. A thread inside a stub goes on in the kernel, or starts over at the site.
     pub fn restore_patched_calls(&self) {
@@ -103,25 +117,19 @@ fn unpatch(area: &VmArea) {
     let Backing::File(f) = &area.backing else { return };
     let Some(text) = &f.text else { return };
     let w = window();
-    for (site, nr) in text.sites_in(area) {
+    for (at, replaced) in text.sites_in(area) {
         let mut there = [0u8; JUMP_LEN];
-        let is_ours =
-            user::copy_from_user(&mut there, site).is_ok() && stub::jump(site, target(site, &there)) == Some(there);
-        if !is_ours || !w.is_stub_address(target(site, &there)) {
+        let is_there = user::copy_from_user(&mut there, at).is_ok();
+        let target = stub::jump_target(at, &there);
+        if !is_there || stub::jump(at, target) != Some(there) || !w.is_stub_address(target) {
             continue;
         }
-        let text = site & !(PAGE_SIZE - 1)..(site + JUMP_LEN).next_multiple_of(PAGE_SIZE);
+        let pages = at & !(PAGE_SIZE - 1)..(at + JUMP_LEN).next_multiple_of(PAGE_SIZE);
         let written = w
-            .protect_file(text.clone(), Prot::READ | Prot::WRITE | Prot::EXEC)
-            .and_then(|()| user::copy_to_user(site, &stub::load_of(nr)));
-        if let Err(e) = written.and_then(|()| w.protect_file(text, area.prot)) {
-            crate::klog!(Error, "a patched site at {site:#x} stays: {e}");
+            .protect_file(pages.clone(), Prot::READ | Prot::WRITE | Prot::EXEC)
+            .and_then(|()| user::copy_to_user(at, &replaced));
+        if let Err(e) = written.and_then(|()| w.protect_file(pages, area.prot)) {
+            crate::klog!(Error, "a patched site at {at:#x} stays: {e}");
         }
     }
-}
-
-/// Where a jump at `site` goes.
-fn target(site: usize, jump: &[u8; JUMP_LEN]) -> usize {
-    let distance = i32::from_le_bytes([jump[1], jump[2], jump[3], jump[4]]);
-    (site + JUMP_LEN).wrapping_add_signed(distance as isize)
 }

@@ -5,10 +5,10 @@
 //! The first touch faults; the owner of the range then has a chunk around the address populated, which is charged
 //! against `mem=`. Freeing a range takes the memory away and makes it inaccessible, so that a stale pointer faults.
 //!
-//! The window has two zones. In the *image zone*, every second gigabyte is kept free: the address `a + 1 GB` of every
-//! address `a` belongs to the same owner and takes the stubs of patched system calls, always in reach of a 32-bit
+//! The window has two zones. In the *image zone*, three of four gigabytes are kept free: the address `a + STUB_DISTANCE` of
+//! every address `a` in the first belongs to the same owner and takes the stubs of patched sites, always in reach of a 32-bit
 //! displacement and at a fixed distance, so that an image and its stubs can move together. Executable files go there.
-//! Everything else comes from the *data zone*. A small segment below 2 GB takes programs that are linked to fixed addresses.
+//! Everything else comes from the *data zone*. A small segment below 3 GB takes programs that are linked to fixed addresses.
 //!
 //! The third zone, the *shared zone*, is never shown to programs at its own addresses: a shared memory object
 //! (`shared_memory`) has its place in the memory file there, its *home*, and is mapped wherever programs want it, once or
@@ -24,8 +24,12 @@ use crate::sync::{Once, Rank, SpinLock};
 use alloc::collections::BTreeMap;
 use core::ops::Range;
 
-/// Distance from an image's code to its stubs.
-pub const STUB_DISTANCE: usize = 1 << 30;
+/// Distance from an image's code to its stubs: more than [`IMAGES`], so that they lie behind all images of their stretch.
+pub const STUB_DISTANCE: usize = crate::arch::stub::DISTANCE;
+/// The image zone is made of stretches of so many bytes, of which the first [`IMAGES`] take images.
+const STRETCH: usize = 4 << 30;
+const IMAGES: usize = 1 << 30;
+const _: () = assert!(IMAGES <= STUB_DISTANCE && STUB_DISTANCE + IMAGES <= LOW_END && LOW_END <= STRETCH);
 
 /// Address range of the window; costs page tables of the host only where it is touched.
 const WINDOW_SIZE: usize = 1 << 40;
@@ -36,9 +40,9 @@ const IMAGE_ZONE: usize = 1 << 38;
 const SHARED_ZONE: usize = 1 << 38;
 
 /// The low segment, for programs linked to fixed addresses: above every `vm.mmap_min_addr`, below 2 GB, where such
-/// programs' code must lie. Its upper gigabyte has the stubs of its lower one.
+/// programs' code must lie. Its first gigabyte is for them, what is above takes their stubs.
 const LOW_START: usize = 0x10000;
-const LOW_END: usize = 2 * STUB_DISTANCE;
+const LOW_END: usize = 3 << 30;
 
 /// Which part of the window a range comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -145,8 +149,8 @@ pub fn init(mem: usize) -> Result<()> {
     let mut image = FreeRanges::default();
     let mut at = base;
     while at < base + IMAGE_ZONE {
-        image.insert(at..at + STUB_DISTANCE);
-        at += 2 * STUB_DISTANCE;
+        image.insert(at..at + IMAGES);
+        at += STRETCH;
     }
     let mut data = FreeRanges::default();
     let shared_zone = base + host.size() - SHARED_ZONE;
@@ -155,7 +159,7 @@ pub fn init(mem: usize) -> Result<()> {
     shared.insert(shared_zone..base + host.size());
     let mut low = FreeRanges::default();
     if !host.low().is_empty() {
-        low.insert(LOW_START..STUB_DISTANCE);
+        low.insert(LOW_START..IMAGES);
     }
     let pages = (host.size() + host.low().len()) / PAGE_SIZE;
     let limit = mem / PAGE_SIZE;
@@ -219,7 +223,7 @@ impl Window {
     pub fn take(&self, len: usize, align: usize, zone: Zone) -> Result<Range<usize>> {
         let mut s = self.state.lock();
         // Images larger than a gigabyte have no stubs in reach and stay on the safety net.
-        let zone = if len > STUB_DISTANCE && zone == Zone::Image { Zone::Data } else { zone };
+        let zone = if len > IMAGES && zone == Zone::Image { Zone::Data } else { zone };
         let free = s.free(zone);
         let range = free
             .highest_fit(len, align.max(PAGE_SIZE))
@@ -390,10 +394,10 @@ impl Window {
         self.contains(addr, 1) && matches!(self.zone_of(addr), Zone::Image | Zone::Low)
     }
 
-    /// Whether `addr` lies where stubs are: the second gigabyte of each pair in the image zone.
+    /// Whether `addr` lies where stubs are: behind the images of each stretch of the image zone.
     pub fn is_stub_address(&self, addr: usize) -> bool {
         let from_start = if addr < LOW_END { addr } else { addr.wrapping_sub(self.base()) };
-        self.has_stub_page(addr) && from_start & STUB_DISTANCE != 0
+        self.has_stub_page(addr) && from_start % STRETCH >= IMAGES
     }
 
     /// Maps a host file over a range that has no memory of its own.

@@ -23,7 +23,7 @@ pub use idle::{
     IdlePolicy, Poller, breathe, idle_loop, next_interruption, poll_devices, register_poller, set_idle_policy,
 };
 pub use run_queue::{
-    Entity, FAIR_TURN, RunState, TIME_SLICE, cpu_time, current, finish_switch, on_tick, schedule, spawn, wake,
-    yield_now,
+    Entity, FAIR_TURN, RunState, TIME_SLICE, cpu_time, current, finish_switch, has_waiting, on_tick, schedule, spawn,
+    wake, yield_now,
 };
 pub use wait_queue::{WaitQueue, WakeCallback};

@@ -172,7 +172,7 @@ pub fn wake(thread: &Arc<Thread>) -> bool {
 }
 
 /// Whether a thread waits for a vCPU.
-pub(super) fn has_waiting() -> bool {
+pub fn has_waiting() -> bool {
     RUN_QUEUE.lock().has_waiting()
 }
 

@@ -4,22 +4,21 @@ use super::open_error::{OpenError, OpenFailure};
 use super::options::RawOptions;
 use crate::device::{DeviceError, DeviceStats, EthernetDevice, FrameSink, Offloads, TxFrame};
 use crate::frame::{FrameMeta, GsoKind, MacAddr, Mtu};
+use crate::per_frame::{self, TxRefusal};
 use crate::segment::{self, Capabilities};
 use crate::sys::IfName;
 use crate::sys::netif::NetIf;
 use crate::sys::packet::PacketSocket;
-use crate::vnet_header::{self, ETHERNET_HEADER_LEN, VNET_HEADER_LEN};
+use crate::vnet_header::{self, VNET_HEADER_LEN};
 use alloc::vec;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::io::{Errno, IoSlice};
+use rustix::io::Errno;
 
 /// Bytes of one read, as on a TAP.
 const RX_BUFFER_LEN: usize = 65_536 + 128;
 /// Alignment of the buffer, of which the IP header keeps 8 bytes.
 const RX_BUFFER_ALIGN: usize = 64;
-/// Bytes of an 802.1Q tag, which a frame may carry on top of the MTU.
-const VLAN_TAG_LEN: usize = 4;
 
 /// An interface of the host's.
 #[derive(Debug)]
@@ -74,62 +73,10 @@ pub fn open(interface: &str, options: &RawOptions, random: [u8; 6], accept: Offl
     })
 }
 
-/// Why one frame was not sent.
-enum TxRefusal {
-    /// It stays with the caller, to be offered again.
-    QueueFull,
-    /// It is lost; the next one may do better.
-    NoMemory,
-    /// It can never be sent.
-    BadFrame,
-    /// Nothing can be sent.
-    Device(DeviceError),
-}
-
 impl RawDevice {
     /// The host's interface.
     pub fn ifname(&self) -> &str {
         self.ifname.as_str()
-    }
-
-    fn write_frame(&self, meta: &FrameMeta, parts: &[&[u8]]) -> Result<(), TxRefusal> {
-        let len: usize = parts.iter().map(|p| p.len()).sum();
-        let longest = usize::from(self.mtu.0) + ETHERNET_HEADER_LEN + VLAN_TAG_LEN;
-        if parts.len() > TxFrame::MAX_PARTS || (meta.gso.is_none() && len > longest) {
-            return Err(TxRefusal::BadFrame);
-        }
-        let header = vnet_header::encode(meta, len).map_err(|_| TxRefusal::BadFrame)?;
-        let mut slices = [IoSlice::new(&header); TxFrame::MAX_PARTS + 1];
-        for (slice, part) in slices[1..].iter_mut().zip(parts) {
-            *slice = IoSlice::new(part);
-        }
-        self.socket.write(&slices[..=parts.len()]).map(drop).map_err(|errno| match errno {
-            Errno::AGAIN => TxRefusal::QueueFull,
-            Errno::NOMEM | Errno::NOBUFS => TxRefusal::NoMemory,
-            Errno::INVAL | Errno::MSGSIZE | Errno::OPNOTSUPP => TxRefusal::BadFrame,
-            errno if is_link_down(errno) => TxRefusal::Device(DeviceError::LinkDown),
-            errno => TxRefusal::Device(DeviceError::Host { op: "sending on the interface", errno }),
-        })
-    }
-
-    /// Sends a frame whose kind this host may not know: UDP segments came with Linux 6.2, and nothing tells beforehand.
-    fn write_split(&mut self, frame: &TxFrame<'_>) -> Result<(), TxRefusal> {
-        let mut whole = core::mem::take(&mut self.scratch);
-        whole.clear();
-        frame.parts.iter().for_each(|part| whole.extend_from_slice(part));
-        let mut result = Ok(());
-        let cut = segment::split(&frame.meta, &whole, Capabilities::CSUM, |meta, parts| {
-            if result.is_ok() {
-                result = self.write_frame(&meta, &parts);
-            }
-        });
-        self.scratch = whole;
-        match (cut, result) {
-            (Err(_), _) => Err(TxRefusal::BadFrame),
-            // Part of it may be out: it cannot be offered again.
-            (_, Err(TxRefusal::QueueFull)) => Err(TxRefusal::NoMemory),
-            (_, result) => result,
-        }
     }
 
     /// What the caller takes of a frame that the host has put together.
@@ -175,8 +122,7 @@ impl EthernetDevice for RawDevice {
                     continue;
                 }
                 Err(_) if taken > 0 => break,
-                Err(errno) if is_link_down(errno) => return Err(DeviceError::LinkDown),
-                Err(errno) => return Err(DeviceError::Host { op: "reading from the interface", errno }),
+                Err(errno) => return Err(failed("reading from the interface", errno)),
             };
             // A frame that fills the buffer was cut by the host.
             let split = buffer[..len].split_first_chunk_mut::<VNET_HEADER_LEN>().filter(|_| len < RX_BUFFER_LEN);
@@ -206,23 +152,19 @@ impl EthernetDevice for RawDevice {
     }
 
     fn transmit(&mut self, frames: &[TxFrame<'_>]) -> Result<usize, DeviceError> {
-        for (taken, frame) in frames.iter().enumerate() {
-            let is_udp = frame.meta.gso.is_some_and(|gso| gso.kind == GsoKind::UdpL4);
-            let sent = if is_udp { self.write_split(frame) } else { self.write_frame(&frame.meta, frame.parts) };
-            match sent {
-                Ok(()) => {
-                    self.stats.tx_packets += 1;
-                    self.stats.tx_bytes += frame.len() as u64;
+        let (socket, scratch, mtu) = (&self.socket, &mut self.scratch, self.mtu);
+        per_frame::transmit(
+            frames,
+            &mut self.stats,
+            |errno| failed("sending on the interface", errno),
+            |frame| {
+                if frame.meta.gso.is_some_and(|gso| gso.kind == GsoKind::UdpL4) {
+                    write_split(socket, mtu, frame, scratch)
+                } else {
+                    write_frame(socket, mtu, &frame.meta, frame.parts)
                 }
-                Err(TxRefusal::NoMemory) => self.stats.tx_dropped += 1,
-                Err(TxRefusal::BadFrame) => self.stats.tx_errors += 1,
-                Err(TxRefusal::QueueFull) => return Ok(taken),
-                // What went out before is reported first; the next call finds the error again.
-                Err(TxRefusal::Device(_)) if taken > 0 => return Ok(taken),
-                Err(TxRefusal::Device(error)) => return Err(error),
-            }
-        }
-        Ok(frames.len())
+            },
+        )
     }
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -234,7 +176,32 @@ impl EthernetDevice for RawDevice {
     }
 }
 
-/// The interface is down, or gone.
-fn is_link_down(errno: Errno) -> bool {
-    matches!(errno, Errno::NETDOWN | Errno::NODEV | Errno::NXIO)
+fn write_frame(socket: &PacketSocket, mtu: Mtu, meta: &FrameMeta, parts: &[&[u8]]) -> Result<(), TxRefusal> {
+    per_frame::write_frame(mtu, meta, parts, |slices| socket.write(slices))
+}
+
+/// Sends a frame whose kind this host may not know: UDP segments came with Linux 6.2, and nothing tells beforehand.
+fn write_split(socket: &PacketSocket, mtu: Mtu, frame: &TxFrame<'_>, scratch: &mut Vec<u8>) -> Result<(), TxRefusal> {
+    scratch.clear();
+    frame.parts.iter().for_each(|part| scratch.extend_from_slice(part));
+    let mut result = Ok(());
+    let cut = segment::split(&frame.meta, scratch, Capabilities::CSUM, |meta, parts| {
+        if result.is_ok() {
+            result = write_frame(socket, mtu, &meta, &parts);
+        }
+    });
+    match (cut, result) {
+        (Err(_), _) => Err(TxRefusal::BadFrame),
+        // Part of it may be out: it cannot be offered again.
+        (_, Err(TxRefusal::QueueFull)) => Err(TxRefusal::NoMemory),
+        (_, result) => result,
+    }
+}
+
+/// ENETDOWN, ENODEV, ENXIO: the interface is down, or gone.
+fn failed(op: &'static str, errno: Errno) -> DeviceError {
+    match errno {
+        Errno::NETDOWN | Errno::NODEV | Errno::NXIO => DeviceError::LinkDown,
+        errno => DeviceError::Host { op, errno },
+    }
 }

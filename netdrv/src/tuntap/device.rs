@@ -5,21 +5,20 @@ use super::host_setup::{HostLink, set_up};
 use super::open_error::{OpenError, OpenFailure};
 use crate::device::{DeviceError, DeviceStats, EthernetDevice, FrameSink, Offloads, TxFrame};
 use crate::frame::{FrameMeta, GsoKind, MacAddr, Mtu};
+use crate::per_frame;
 use crate::sys::IfName;
 use crate::sys::tun::TunQueue;
-use crate::vnet_header::{self, ETHERNET_HEADER_LEN, VNET_HEADER_LEN};
+use crate::vnet_header::{self, VNET_HEADER_LEN};
 use alloc::vec;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::io::{Errno, IoSlice};
+use rustix::io::Errno;
 
 /// Bytes of one read: an IPv6 packet of the largest payload (65,535 + 40), the ethernet header, a VLAN tag and the
 /// `virtio_net_hdr`, rounded up.
 const RX_BUFFER_LEN: usize = 65_536 + 128;
 /// Alignment of the buffer, of which the IP header keeps 8 bytes (see the module's head).
 const RX_BUFFER_ALIGN: usize = 64;
-/// Bytes of an 802.1Q tag, which a frame may carry on top of the MTU.
-const VLAN_TAG_LEN: usize = 4;
 
 /// A tap of the host, attached to.
 #[derive(Debug)]
@@ -69,28 +68,6 @@ impl TapDevice {
         self.depth
     }
 
-    /// Sends one frame, header in front, in one system call.
-    fn write_frame(&self, frame: &TxFrame<'_>) -> Result<(), TxRefusal> {
-        let len = frame.len();
-        let longest = usize::from(self.mtu.0) + ETHERNET_HEADER_LEN + VLAN_TAG_LEN;
-        if frame.parts.len() > TxFrame::MAX_PARTS || (frame.meta.gso.is_none() && len > longest) {
-            return Err(TxRefusal::BadFrame);
-        }
-        let header = vnet_header::encode(&frame.meta, len).map_err(|_| TxRefusal::BadFrame)?;
-        let mut slices = [IoSlice::new(&header); TxFrame::MAX_PARTS + 1];
-        for (slice, part) in slices[1..].iter_mut().zip(frame.parts) {
-            *slice = IoSlice::new(part);
-        }
-        self.queue.write(&slices[..=frame.parts.len()]).map(drop).map_err(|errno| match errno {
-            Errno::AGAIN => TxRefusal::QueueFull,
-            Errno::NOMEM | Errno::NOBUFS => TxRefusal::NoMemory,
-            // The host's checks of header against frame are stricter than ours.
-            Errno::INVAL | Errno::MSGSIZE | Errno::OPNOTSUPP => TxRefusal::BadFrame,
-            errno if is_link_down(errno) => TxRefusal::Device(DeviceError::LinkDown),
-            errno => TxRefusal::Device(DeviceError::Host { op: "writing to the tap", errno }),
-        })
-    }
-
     /// Whether frames of this kind were agreed on. A tap that was attached may have queued others for its last holder.
     fn takes(&self, meta: &FrameMeta) -> bool {
         self.offloads.contains(match meta.gso.map(|gso| gso.kind) {
@@ -100,18 +77,6 @@ impl TapDevice {
             Some(GsoKind::UdpL4) => Offloads::RX_USO,
         })
     }
-}
-
-/// Why one frame was not sent.
-enum TxRefusal {
-    /// It stays with the caller, to be offered again.
-    QueueFull,
-    /// It is lost; the next one may do better.
-    NoMemory,
-    /// It can never be sent.
-    BadFrame,
-    /// Nothing can be sent.
-    Device(DeviceError),
 }
 
 impl EthernetDevice for TapDevice {
@@ -145,8 +110,7 @@ impl EthernetDevice for TapDevice {
                     continue;
                 }
                 Err(_) if taken > 0 => break,
-                Err(errno) if is_link_down(errno) => return Err(DeviceError::LinkDown),
-                Err(errno) => return Err(DeviceError::Host { op: "reading from the tap", errno }),
+                Err(errno) => return Err(failed("reading from the tap", errno)),
             };
             taken += 1;
             // A frame that fills the buffer was cut by the host.
@@ -173,21 +137,13 @@ impl EthernetDevice for TapDevice {
     }
 
     fn transmit(&mut self, frames: &[TxFrame<'_>]) -> Result<usize, DeviceError> {
-        for (taken, frame) in frames.iter().enumerate() {
-            match self.write_frame(frame) {
-                Ok(()) => {
-                    self.stats.tx_packets += 1;
-                    self.stats.tx_bytes += frame.len() as u64;
-                }
-                Err(TxRefusal::NoMemory) => self.stats.tx_dropped += 1,
-                Err(TxRefusal::BadFrame) => self.stats.tx_errors += 1,
-                Err(TxRefusal::QueueFull) => return Ok(taken),
-                // What went out before is reported first; the next call finds the error again.
-                Err(TxRefusal::Device(_)) if taken > 0 => return Ok(taken),
-                Err(TxRefusal::Device(error)) => return Err(error),
-            }
-        }
-        Ok(frames.len())
+        let (queue, mtu) = (&self.queue, self.mtu);
+        per_frame::transmit(
+            frames,
+            &mut self.stats,
+            |errno| failed("writing to the tap", errno),
+            |frame| per_frame::write_frame(mtu, &frame.meta, frame.parts, |slices| queue.write(slices)),
+        )
     }
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -199,9 +155,12 @@ impl EthernetDevice for TapDevice {
     }
 }
 
-/// EIO: the interface is not up. The others: it was deleted.
-fn is_link_down(errno: Errno) -> bool {
-    matches!(errno, Errno::IO | Errno::BADFD | Errno::NODEV | Errno::NXIO | Errno::NETDOWN)
+/// EIO: the interface is not up; EBADFD, ENODEV, ENXIO, ENETDOWN: it was deleted.
+fn failed(op: &'static str, errno: Errno) -> DeviceError {
+    match errno {
+        Errno::IO | Errno::BADFD | Errno::NODEV | Errno::NXIO | Errno::NETDOWN => DeviceError::LinkDown,
+        errno => DeviceError::Host { op, errno },
+    }
 }
 
 /// Where every frame is read to.

@@ -153,11 +153,48 @@ pub(crate) struct Reply<'a> {
     pub(crate) payload: &'a [u8],
 }
 
+/// The three words in front of every message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Header {
+    request: u32,
+    flags: u32,
+    /// Bytes of the payload.
+    pub(crate) size: u32,
+}
+
+impl Header {
+    pub(crate) fn parse(bytes: &[u8; HEADER_LEN]) -> Header {
+        let word = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        Header { request: word(0), flags: word(4), size: word(8) }
+    }
+
+    /// Whether a front-end asks this.
+    #[cfg(feature = "backend")]
+    pub(crate) fn is_request(&self, request: Request) -> bool {
+        self.request == request as u32 && self.flags & !FLAG_NEED_REPLY == VERSION
+    }
+
+    /// Whether it wants to hear how that went.
+    #[cfg(feature = "backend")]
+    pub(crate) fn needs_reply(&self) -> bool {
+        self.flags & FLAG_NEED_REPLY != 0
+    }
+
+    /// The answer to a request that has none of its own: 0, or 1 for a failure.
+    #[cfg(feature = "backend")]
+    pub(crate) fn acknowledgement(request: Request, succeeded: bool) -> [u8; HEADER_LEN + 8] {
+        let mut bytes = [0; HEADER_LEN + 8];
+        for (at, word) in [request as u32, VERSION | FLAG_REPLY, 8, u32::from(!succeeded)].into_iter().enumerate() {
+            bytes[4 * at..4 * at + 4].copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
+    }
+}
+
 /// Splits the first answer off `bytes`; `Ok(None)` while it is not complete. The second part is its length in bytes.
 pub(crate) fn parse_reply(bytes: &[u8]) -> Result<Option<(Reply<'_>, usize)>, BadMessage> {
     let Some(header) = bytes.first_chunk::<HEADER_LEN>() else { return Ok(None) };
-    let word = |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-    let (request, flags, size) = (word(0), word(4), word(8));
+    let Header { request, flags, size } = Header::parse(header);
     if flags & VERSION_MASK != VERSION {
         return Err(BadMessage::Version);
     }

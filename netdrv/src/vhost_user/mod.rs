@@ -21,7 +21,7 @@ mod socket;
 pub use crate::{sys::fault::install_handler as install_fault_handler, vring::foreign::absorb_fault};
 pub use frontend::{VhostUserDevice, open};
 pub use open_error::{OpenError, OpenFailure};
-pub use options::VhostUserOptions;
+pub use options::{VhostUserOptions, optional_features};
 
 /// Bytes of `struct virtio_net_hdr_v1` in front of each frame.
 pub(crate) const NET_HEADER_LEN: usize = 12;

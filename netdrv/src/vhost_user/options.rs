@@ -2,12 +2,13 @@
 //!
 //! Errors are the problem alone; [`OptionError`](crate::OptionError) adds the option's name and the accepted form.
 
-use super::message::Features;
+use super::message::{Features, ProtocolFeatures};
 use crate::frame::{MacAddr, Mtu};
 use crate::options::{clip, parse_mac};
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 /// The accepted form of `eth<n>=vhost-user`.
 pub(crate) const ETH_FORM: &str =
@@ -39,6 +40,8 @@ pub struct VhostUserOptions {
     pub mtu: Mtu,
     /// Feature bits that are not offered.
     pub(crate) off: Features,
+    /// The same of the protocol's.
+    pub(crate) off_protocol: ProtocolFeatures,
 }
 
 impl VhostUserOptions {
@@ -52,6 +55,7 @@ impl VhostUserOptions {
             queues: 1,
             mtu: Mtu(1500),
             off: Features::empty(),
+            off_protocol: ProtocolFeatures::empty(),
         }
     }
 
@@ -61,18 +65,25 @@ impl VhostUserOptions {
     /// The problem in words.
     pub fn set_off(&mut self, names: &str) -> Result<(), String> {
         for name in names.split('+') {
-            let found = OPTIONAL.iter().find(|(known, _)| *known == name);
-            let (_, feature) = found.ok_or_else(|| {
-                let known = OPTIONAL.map(|(known, _)| known).join(", ");
-                format!("`{}` is not a feature that can be left out; those are {known}", clip(name))
-            })?;
-            self.off |= *feature;
+            if let Some((_, feature)) = OPTIONAL.iter().find(|(known, _)| *known == name) {
+                self.off |= *feature;
+            } else if let Some((_, feature)) = OPTIONAL_PROTOCOL.iter().find(|(known, _)| *known == name) {
+                self.off_protocol |= *feature;
+            } else {
+                let known = optional_features().collect::<Vec<_>>().join(", ");
+                return Err(format!("`{}` is not a feature that can be left out; those are {known}", clip(name)));
+            }
         }
         Ok(())
     }
 }
 
-/// Features that a link works without, as `off=` names them.
+/// The names of all features that a link works without, as `off=` takes them.
+pub fn optional_features() -> impl Iterator<Item = &'static str> {
+    OPTIONAL.iter().map(|(name, _)| *name).chain(OPTIONAL_PROTOCOL.iter().map(|(name, _)| *name))
+}
+
+/// Features that a link works without.
 pub(crate) const OPTIONAL: [(&str, Features); 11] = [
     ("mrg_rxbuf", Features::MRG_RXBUF),
     ("indirect", Features::INDIRECT_DESC),
@@ -85,6 +96,13 @@ pub(crate) const OPTIONAL: [(&str, Features); 11] = [
     ("guest_tso6", Features::GUEST_TSO6),
     ("ecn", Features::HOST_ECN.union(Features::GUEST_ECN)),
     ("mtu", Features::MTU),
+];
+
+/// The same of the protocol's. A device cannot leave `reply_ack` out: rust-vmm's `vhost` offers it itself.
+const OPTIONAL_PROTOCOL: [(&str, ProtocolFeatures); 3] = [
+    ("reply_ack", ProtocolFeatures::REPLY_ACK),
+    ("config", ProtocolFeatures::CONFIG),
+    ("protocol", ProtocolFeatures::all()),
 ];
 
 /// Reads the fields behind `eth<n>=vhost-user,`.
@@ -174,13 +192,15 @@ mod tests {
     #[test]
     fn both_spellings_say_the_same() {
         let a =
-            parse_fields("/run/v.sock,02:00:00:00:00:01,server,backend,queues=2,mtu=9000,off=mrg_rxbuf+ecn").unwrap();
+            parse_fields("/run/v.sock,02:00:00:00:00:01,server,backend,queues=2,mtu=9000,off=mrg_rxbuf+ecn+reply_ack")
+                .unwrap();
         let b = parse_keys(
-            "off=ecn+mrg_rxbuf,transport=vhost-user,mtu=9000,queues=2,backend=1,server=1,mac=2:0:0:0:0:1,socket=/run/v.sock",
+            "off=ecn+reply_ack+mrg_rxbuf,transport=vhost-user,mtu=9000,queues=2,backend=1,server=1,mac=2:0:0:0:0:1,socket=/run/v.sock",
         )
         .unwrap();
         assert_eq!(a, b);
         assert_eq!(a.off, Features::MRG_RXBUF | Features::HOST_ECN | Features::GUEST_ECN);
+        assert_eq!(a.off_protocol, ProtocolFeatures::REPLY_ACK);
         assert_eq!(
             (a.socket.as_str(), a.queues, a.mtu, a.server, a.backend),
             ("/run/v.sock", 2, Mtu(9000), true, true)

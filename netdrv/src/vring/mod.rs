@@ -12,12 +12,10 @@
 //! | `region` | memory shared by descriptor: the only place that touches it |
 //! | `layout` | where a ring's tables lie in it |
 //! | `index` | the index protocol of both sides: publishing, consuming, asking for silence |
-//! | `foreign` | memory that a peer has lent us, and may take away |
+//! | `foreign` | what happens when a peer takes memory away that it has lent us |
+//! | `lent` | such memory mapped, and a ring in it: descriptors and chains on the device's side |
 //! | `driver` | descriptors, chains, indirect tables, and what is in flight: the driver's side |
 //! | `model` | `index` model-checked with loom (tests only) |
-//!
-//! The device's side of a ring (`vhost_user::backend`) takes descriptors with rust-vmm's `virtio-queue` and publishes with
-//! `index`.
 //!
 //! # Memory ordering
 //!
@@ -54,6 +52,10 @@ mod driver;
 pub(crate) mod foreign;
 pub(crate) mod index;
 mod layout;
+#[cfg(feature = "backend")]
+pub(crate) mod lent;
+#[cfg(all(test, feature = "backend"))]
+mod lent_tests;
 #[cfg(test)]
 mod model;
 mod region;

@@ -7,25 +7,28 @@ mod nommu;
 mod uml;
 
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::round::Site;
 use crate::interrupt::Interrupt;
 use crate::process::Ending;
 use crate::wiring::Segment;
-pub use choice::{Choice, Kind, Link};
+pub use choice::{Choice, Idle, Kind, Link};
 
 /// Which end of a connection a program is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The system under test.
     Client,
-    /// Its peer in a guest of the same kind ([`Link::Guests`]).
+    /// Its peer in a guest of the same kind ([`Link::joins_guests`]).
     Server,
 }
+
+/// Begins what a switch says once guests can connect.
+pub const SWITCH_READY: &str = "ready:";
 
 /// One program to start in a system.
 #[derive(Clone, Copy, Debug)]
@@ -65,8 +68,18 @@ pub trait System: Debug {
         false
     }
 
+    /// What joins the guests of a client and a server, when that is a process; it says [`SWITCH_READY`] when both may come.
+    fn switch(&self, _site: &Site) -> Result<Option<Command>> {
+        Ok(None)
+    }
+
     /// A command that runs `job` there. An error says why the system cannot run on this host.
     fn command(&self, site: &Site, job: &Job) -> Result<Command>;
+
+    /// The same with an ext4 image of the root directory, to write to, in the directory's place.
+    fn command_on_disk(&self, _site: &Site, _job: &Job, _image: &Path) -> Result<Command> {
+        bail!("measured with a root directory only: no way to give it an ext4 image is known here")
+    }
 
     /// Whether it is made of processes that nobody waits for, whose CPU time is lost unless somebody looks.
     fn loses_cpu_time(&self) -> bool {

@@ -1,12 +1,13 @@
 //! The host's own kernel: the tool in a chroot, in the namespace at the other end of a veth pair, or beside the server.
 
+use std::path::Path as FilePath;
 use std::process::Command;
 
 use anyhow::Result;
 
 use super::{Job, System};
-use crate::bench::chroot;
 use crate::bench::round::Site;
+use crate::bench::{chroot, disk};
 use crate::wiring::{LOOPBACK, PLAIN_VETH_HOST, Segment, VETH_HOST};
 
 /// How packets get to the server.
@@ -50,5 +51,11 @@ impl System for Native {
             Path::Veth | Path::VethWithoutOffloads => site.wiring.guest(),
         };
         Ok(chroot::command(ns, site.pinning.guest_side, &site.rootfs.dir, job.argv))
+    }
+
+    fn command_on_disk(&self, site: &Site, job: &Job, image: &FilePath) -> Result<Command> {
+        let at = disk::mount_point(site)?;
+        let inner = chroot::command(site.wiring.host(), site.pinning.guest_side, &at, job.argv);
+        Ok(disk::on_loop(image, &at, &inner))
     }
 }

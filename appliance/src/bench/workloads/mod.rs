@@ -8,6 +8,7 @@ pub mod lmbench;
 pub mod memory;
 pub mod netperf;
 pub mod process;
+pub mod storage;
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -92,8 +93,19 @@ pub trait Case: Debug {
         false
     }
 
+    /// True when the system is to have the root directory as an ext4 image, to write to.
+    fn on_disk(&self) -> bool {
+        false
+    }
+
     /// The client's command line for `seconds` of measuring.
     fn client(&self, server_address: &str, seconds: u32) -> Vec<String>;
+
+    /// The same with the work made so many percent slower, where stopping the client now and then would not do: a
+    /// result that is a median over short batches does not see the stops.
+    fn slowed_client(&self, _percent: u32) -> Option<Vec<String>> {
+        None
+    }
 
     /// How long the client takes, warm-up included and start excluded; many systems take longer.
     fn duration(&self, seconds: u32) -> Duration;
@@ -107,7 +119,7 @@ pub trait Case: Debug {
     /// warnings too.
     fn values(&self, seen: &Observed) -> Values;
 
-    /// Throughput second by second in the first metric's unit, for those tools that tell.
+    /// The first metric over time, every [`iperf3::STEP`] seconds, for those tools that tell.
     fn course(&self, _output: &str) -> Vec<f64> {
         Vec::new()
     }
@@ -126,6 +138,8 @@ pub enum Workload {
     Lmbench,
     /// Cost of making processes, each way by itself
     Process,
+    /// Files on an ext4 image
+    Storage,
     /// From the start of a system to its first program
     Boot,
     /// Memory that the host gives to a system
@@ -134,12 +148,13 @@ pub enum Workload {
 
 impl Workload {
     /// Every workload.
-    pub const ALL: [Workload; 7] = [
+    pub const ALL: [Workload; 8] = [
         Workload::Iperf3,
         Workload::Netperf,
         Workload::Getpid,
         Workload::Lmbench,
         Workload::Process,
+        Workload::Storage,
         Workload::Boot,
         Workload::Memory,
     ];
@@ -152,6 +167,7 @@ impl Workload {
             Workload::Getpid => "getpid",
             Workload::Lmbench => "lmbench",
             Workload::Process => "process",
+            Workload::Storage => "storage",
             Workload::Boot => "boot",
             Workload::Memory => "memory",
         }
@@ -165,6 +181,7 @@ impl Workload {
             Workload::Getpid => getpid::case(name),
             Workload::Lmbench => lmbench::case(name),
             Workload::Process => process::case(name),
+            Workload::Storage => storage::case(name),
             Workload::Boot => boot::case(name),
             Workload::Memory => memory::case(name),
         }

@@ -80,7 +80,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let report = report::Report {
         schema_version: report::SCHEMA_VERSION,
         generator: format!("appliance {}", env!("CARGO_PKG_VERSION")),
-        commit: commit(),
+        commit: super::commit(),
         started: started.rfc3339(),
         finished: Timestamp::now().rfc3339(),
         machine: Machine::read(),
@@ -156,17 +156,6 @@ fn descriptors(pid: u32) -> Result<i64> {
     let path = format!("/proc/{pid}/fd");
     let count = fs::read_dir(&path).with_context(|| format!("cannot read {path}"))?.count();
     Ok(i64::try_from(count)?)
-}
-
-/// The commit of the working directory, with `+` where files differ from it; `unknown` outside a repository.
-fn commit() -> String {
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git").args(arguments).stderr(Stdio::null()).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let Some(commit) = git(&["rev-parse", "HEAD"]) else { return "unknown".into() };
-    let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|text| !text.is_empty());
-    if changed { commit + "+" } else { commit }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Allocation of blocks and inodes from the groups' bitmaps.
 //!
 //! Blocks go near a goal: behind the file's last block, or into the group of its inode. A group gives a run as long as
-//! wanted if it has one; if no group does, the first free run anywhere serves. What the running transaction freed is not
-//! given out before it has committed. Inodes go into their directory's group, then into the next with room.
+//! wanted if it has one; if no group does, the first free run anywhere serves. What a transaction freed is not
+//! given out before it is durable. Inodes go into their directory's group, then into the next with room.
 
 use super::buffer::Kind;
 use super::disk_inode::DiskInode;
@@ -10,6 +10,7 @@ use super::group::{BLOCK_UNINIT, INODE_UNINIT, bit, first_clear, initial_block_b
 use super::volume::{Core, File, damaged};
 use crate::error::{Errno, Result};
 use crate::fs::inode::Timestamp;
+use alloc::collections::BTreeMap;
 
 /// A run at least this long is good enough for a larger wish.
 const GOOD_RUN: u32 = 256;
@@ -39,9 +40,17 @@ impl Core {
         Ok(block)
     }
 
-    /// The end of the freed run that holds `block`, if the running transaction freed it.
+    /// What was freed and is not free yet: by the running transaction, and by the one in flight.
+    fn freed(&self) -> impl Iterator<Item = &BTreeMap<u64, u64>> {
+        core::iter::once(&self.tx.freed).chain(self.in_flight.iter().map(|c| &c.freed))
+    }
+
+    /// The end of the freed run that holds `block`, if it is in one.
     fn freed_until(&self, block: u64) -> Option<u64> {
-        self.tx.freed.range(..=block).next_back().filter(|(_, end)| **end > block).map(|(_, end)| *end)
+        self.freed()
+            .filter_map(|freed| freed.range(..=block).next_back())
+            .find(|(_, end)| **end > block)
+            .map(|(_, end)| *end)
     }
 
     /// The first free run in `from..to` of a group: start and length, at most `want`.
@@ -61,7 +70,9 @@ impl Core {
                 at = (end - start).min(to.into()) as u32;
                 continue;
             }
-            if let Some((&next, _)) = self.tx.freed.range(block..block + u64::from(len)).next() {
+            let next =
+                self.freed().filter_map(|freed| freed.range(block..block + u64::from(len)).next()).map(|(&at, _)| at);
+            if let Some(next) = next.min() {
                 len = (next - block) as u32;
             }
             return Ok(Some((first, len)));

@@ -9,6 +9,7 @@ use super::volume::{Core, File};
 use crate::error::{Errno, Result};
 use crate::fs::inode::{FallocateMode, SeekTarget, Timestamp};
 use crate::fs::page_cache::{self, PAGE};
+use crate::fs::permission;
 use crate::mm::{IovDest, IovSource};
 use alloc::vec::Vec;
 
@@ -50,8 +51,10 @@ impl Core {
         // What the last block holds behind the file's end is nobody's.
         let live = file.inode.size.saturating_sub(start).min(bytes.len() as u64) as usize;
         bytes[live..].fill(0);
-        for (index, page) in (from..to).zip(bytes.chunks_exact(PAGE as usize)) {
-            file.pages.fill(index, page.into());
+        for (index, bytes) in (from..to).zip(bytes.chunks_exact(PAGE as usize)) {
+            let mut page = page_cache::zero_page();
+            page.copy_from_slice(bytes);
+            file.pages.fill(index, page);
         }
         Ok(())
     }
@@ -151,8 +154,7 @@ impl Core {
             self.dirty_data.insert(file.ino);
             let now = Timestamp::now();
             (file.inode.mtime, file.inode.ctime) = (now, now);
-            // Who writes is not the owner's deputy: set-user-ID goes.
-            file.inode.mode &= if file.inode.mode & 0o010 != 0 { !0o6000 } else { !0o4000 };
+            file.inode.mode = permission::mode_after_write(file.inode.mode.into()) as u16;
             self.note_inode(file);
             return Ok(kept as usize);
         }
@@ -187,10 +189,10 @@ impl Core {
         let mut run_at = 0u64;
         let mut page = page_cache::zero_page();
         for index in file.pages.dirty_pages(size) {
-            file.pages.read_page(index, &mut page)?;
+            file.pages.read_page(index, &mut page[..])?;
             let first = index * PAGE / bs;
             if mapped_writable {
-                self.back_mapped_page(file, first, size, &page)?;
+                self.back_mapped_page(file, first, size, &page[..])?;
             }
             for (i, bytes) in page.chunks_exact(bs as usize).enumerate() {
                 let block = first + i as u64;

@@ -1,9 +1,12 @@
 //! Directories: entries in blocks, and an index of them in memory.
 //!
 //! A directory is read whole when it is first looked into; from then on its names are found in a hash map, and its blocks
-//! are changed where entries come and go. The hash tree that mke2fs and Linux put over large directories is not needed for
-//! that. It stays valid while names only go; when a name is added, the tree's blocks are turned into ordinary ones and the
-//! directory's flag is cleared, which the format allows at any time (`e2fsck -D` makes a new tree).
+//! are changed where entries come and go. Large directories have a hash tree over their blocks, which is not needed for
+//! that but must stay right: it says into which block a new name goes (`hash_tree`).
+//!
+//! Each name has a number that stays with it however entries move between blocks: it is the position that a reader of the
+//! directory goes on from, so that no name is told twice or left out. The index lives as long as somebody has the directory
+//! open, and so do the numbers.
 
 use super::buffer::Kind;
 use super::bytes::{le16, le32, put16, put32};
@@ -14,6 +17,8 @@ use super::volume::{Core, File, damaged};
 use crate::error::{Errno, Result};
 use crate::fs::inode::{DirEntry, DirSink, FileKind, NAME_MAX, Timestamp};
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use hashbrown::HashMap;
 
@@ -21,7 +26,11 @@ use hashbrown::HashMap;
 const TAIL: usize = 12;
 const TAIL_TYPE: u8 = 0xde;
 /// Bytes of an entry before its name.
-const FIXED: usize = 8;
+pub(super) const FIXED: usize = 8;
+/// Where the table of a hash tree's root begins: behind the dots and `dx_root_info`.
+pub(super) const TREE_ENTRIES: usize = 32;
+/// The number of the first name; 1 and 2 are the positions behind the dots.
+const FIRST_NUMBER: u64 = 2;
 
 /// Where a name stands, and what for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,13 +40,17 @@ pub(super) struct Slot {
     /// Block of the directory, and offset in it.
     block: u32,
     at: u16,
+    /// Its place among the names.
+    number: u64,
 }
 
 /// The names of a directory, without `.` and `..`.
 #[derive(Default)]
 pub(super) struct Index {
-    names: HashMap<Box<[u8]>, Slot>,
-    /// The longest entry that each block still has room for; 0 for blocks of the hash tree.
+    names: HashMap<Arc<[u8]>, Slot>,
+    /// The same by their numbers.
+    order: BTreeMap<u64, Arc<[u8]>>,
+    /// The longest entry that each block still has room for; 0 for tables of the hash tree.
     room: Vec<u16>,
 }
 
@@ -51,25 +64,55 @@ impl Index {
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
+
+    /// An entry has moved.
+    pub fn moved(&mut self, name: &[u8], block: u32, at: u16) {
+        if let Some(slot) = self.names.get_mut(name) {
+            (slot.block, slot.at) = (block, at);
+        }
+    }
+
+    /// The longest entry that a block has room for.
+    pub fn set_room(&mut self, block: u32, room: u16) {
+        if let Some(r) = self.room.get_mut(block as usize) {
+            *r = room;
+        }
+    }
+
+    fn insert(&mut self, name: &[u8], ino: u32, kind: u8, block: u32, at: u16) {
+        let number = self.order.last_key_value().map_or(FIRST_NUMBER, |(last, _)| last + 1);
+        let name: Arc<[u8]> = name.into();
+        self.order.insert(number, name.clone());
+        if let Some(old) = self.names.insert(name, Slot { ino, kind, block, at, number }) {
+            // A name that stands twice in a damaged directory.
+            self.order.remove(&old.number);
+        }
+    }
+
+    fn remove(&mut self, name: &[u8]) {
+        if let Some(slot) = self.names.remove(name) {
+            self.order.remove(&slot.number);
+        }
+    }
 }
 
 /// One entry of a block.
 #[derive(Clone, Copy)]
-struct Raw {
-    at: usize,
-    len: usize,
-    ino: u32,
-    name_len: usize,
-    kind: u8,
+pub(super) struct Raw {
+    pub at: usize,
+    pub len: usize,
+    pub ino: u32,
+    pub name_len: usize,
+    pub kind: u8,
 }
 
 /// Bytes that an entry with a name of this length takes.
-const fn needed(name_len: usize) -> usize {
+pub(super) const fn needed(name_len: usize) -> usize {
     (FIXED + name_len + 3) & !3
 }
 
 /// The entries of a block up to `end`. An error in the middle ends the walk with an error.
-fn entries(b: &[u8], end: usize) -> impl Iterator<Item = Result<Raw>> + '_ {
+pub(super) fn entries(b: &[u8], end: usize) -> impl Iterator<Item = Result<Raw>> + '_ {
     let mut at = 0;
     core::iter::from_fn(move || {
         if at >= end {
@@ -97,8 +140,8 @@ fn entries(b: &[u8], end: usize) -> impl Iterator<Item = Result<Raw>> + '_ {
 
 /// Of a block of the hash tree: where its counts stand, the limit and the count. `None` if it is none.
 pub(super) fn tree_counts(b: &[u8]) -> Option<(usize, usize, usize)> {
-    let at = if usize::from(le16(b, 4)) == b.len() { 8 } else { 32 };
-    if at == 32 && (le16(b, 4) != 12 || b.get(29) != Some(&8)) {
+    let at = if usize::from(le16(b, 4)) == b.len() { 8 } else { TREE_ENTRIES };
+    if at == TREE_ENTRIES && (le16(b, 4) != 12 || b.get(29) != Some(&8)) {
         return None;
     }
     Some((at, le16(b, at).into(), le16(b, at + 2).into()))
@@ -130,7 +173,7 @@ fn kind_of(number: u8) -> Option<FileKind> {
     })
 }
 
-fn put_entry(b: &mut [u8], at: usize, len: usize, ino: u32, name: &[u8], kind: u8) {
+pub(super) fn put_entry(b: &mut [u8], at: usize, len: usize, ino: u32, name: &[u8], kind: u8) {
     put32(b, at, ino);
     put16(b, at + 4, len as u16);
     b[at + 6] = name.len() as u8;
@@ -140,7 +183,7 @@ fn put_entry(b: &mut [u8], at: usize, len: usize, ino: u32, name: &[u8], kind: u
 
 impl Core {
     /// Where entries end in a block.
-    fn entries_end(&self) -> usize {
+    pub fn entries_end(&self) -> usize {
         self.sb.block_size - if self.sb.metadata_csum() { TAIL } else { 0 }
     }
 
@@ -158,7 +201,7 @@ impl Core {
     }
 
     /// Place on disk and kind of a directory's block; reads it.
-    fn directory_block(&mut self, dir: &File, number: u32) -> Result<(u64, Kind)> {
+    pub fn directory_block(&mut self, dir: &File, number: u32) -> Result<(u64, Kind)> {
         let Mapping::Mapped { physical, unwritten: false, .. } = dir.extents.look(number.into()) else {
             return Err(damaged("a directory with a hole"));
         };
@@ -197,7 +240,6 @@ impl Core {
             let (physical, kind) = self.directory_block(dir, number)?;
             let end = if matches!(kind, Kind::HashTree(_)) { self.sb.block_size } else { self.entries_end() };
             let b = self.block(physical, kind)?;
-            let mut found: Vec<(Box<[u8]>, Slot)> = Vec::new();
             let mut room = 0;
             for entry in entries(b, end) {
                 let e = entry?;
@@ -209,72 +251,27 @@ impl Core {
                 if name.is_empty() || name.contains(&b'/') || name.contains(&0) {
                     return Err(damaged("a directory entry with an impossible name"));
                 }
-                found.push((name.into(), Slot { ino: e.ino, kind: e.kind, block: number, at: e.at as u16 }));
+                index.insert(name, e.ino, e.kind, number, e.at as u16);
             }
             index.room.push(if matches!(kind, Kind::HashTree(_)) { 0 } else { room as u16 });
-            index.names.extend(found);
         }
         Ok(index)
     }
 
-    /// Lists entries from `cookie` on: byte positions, which stay valid when others come and go.
+    /// Lists names from `cookie` on.
     pub fn list_directory(&mut self, dir: &mut File, cookie: u64, sink: DirSink<'_>) -> Result<()> {
-        let bs = self.block_size();
-        // 1 and 2 are the cookies of the dots; no real entry begins before byte 12.
-        let from = if cookie <= 2 { 0 } else { cookie };
-        for number in from / bs..dir.inode.size / bs {
-            let (physical, kind) = self.directory_block(dir, number as u32)?;
-            let end = if matches!(kind, Kind::HashTree(_)) { self.sb.block_size } else { self.entries_end() };
-            let b = self.block(physical, kind)?;
-            for entry in entries(b, end) {
-                let e = entry?;
-                let position = number * bs + e.at as u64;
-                let name = &b[e.at + FIXED..e.at + FIXED + e.name_len.min(e.len - FIXED)];
-                if e.ino == 0 || position < from || name == b"." || name == b".." {
-                    continue;
-                }
-                let next = (position + e.len as u64).max(12);
-                if !sink(&DirEntry { name, ino: e.ino.into(), kind: kind_of(e.kind), next }) {
-                    return Ok(());
-                }
+        let index = self.index(dir)?;
+        for (&number, name) in index.order.range(cookie.max(FIRST_NUMBER)..) {
+            let Some(slot) = index.get(name) else { continue };
+            if !sink(&DirEntry { name, ino: slot.ino.into(), kind: kind_of(slot.kind), next: number + 1 }) {
+                break;
             }
         }
-        Ok(())
-    }
-
-    /// Turns a directory with a hash tree into one without.
-    fn remove_tree(&mut self, dir: &mut File) -> Result<()> {
-        let seed = dir.inode.seed(dir.ino, &self.sb);
-        let end = self.entries_end();
-        for number in 0..(dir.inode.size / self.block_size()) as u32 {
-            let (physical, kind) = self.directory_block(dir, number)?;
-            if !matches!(kind, Kind::HashTree(_)) {
-                continue;
-            }
-            let mut b: Box<[u8]> = self.block(physical, kind)?.into();
-            let keep = if number == 0 { 24 } else { 0 };
-            b[keep..].fill(0);
-            if number == 0 {
-                put16(&mut b, 12 + 4, (end - 12) as u16);
-            } else {
-                put16(&mut b, 4, end as u16);
-            }
-            self.put_tail(&mut b);
-            self.block_mut(physical, kind)?.copy_from_slice(&b);
-            if let Some(buffer) = self.cache.cached(physical) {
-                buffer.kind = Kind::Directory(seed);
-            }
-            if let Some(index) = &mut dir.index {
-                index.room[number as usize] = (end - 24 * usize::from(number == 0)) as u16;
-            }
-        }
-        dir.inode.flags &= !FLAG_INDEX;
-        self.note_inode(dir);
         Ok(())
     }
 
     /// Adds an empty block to a directory; returns its number.
-    fn grow(&mut self, dir: &mut File) -> Result<u32> {
+    pub fn grow(&mut self, dir: &mut File) -> Result<u32> {
         let number = (dir.inode.size / self.block_size()) as u32;
         let goal = dir.extents.goal(number.into()).unwrap_or_else(|| self.home_block(dir.ino));
         let physical = self.allocate_block(goal)?;
@@ -288,7 +285,12 @@ impl Core {
         dir.extents.insert(Extent { logical: number, len: 1, physical, unwritten: false });
         dir.inode.sectors += self.block_size() / 512;
         dir.inode.size += self.block_size();
-        self.store_extents(dir)?;
+        if let Err(e) = self.store_extents(dir) {
+            // No block for a node of the extent tree: the block goes again, or disk and memory would differ.
+            dir.inode.size -= self.block_size();
+            self.remove_blocks(dir, number.into(), u64::from(number) + 1)?;
+            return Err(e);
+        }
         if let Some(index) = &mut dir.index {
             index.room.push(end as u16);
         }
@@ -321,31 +323,53 @@ impl Core {
         if dir.inode.links == 0 {
             return Err(Errno::ENOENT.because("the directory is gone"));
         }
+        let type_number = self.entry_type(kind);
         if dir.inode.flags & FLAG_INDEX != 0 {
-            self.remove_tree(dir)?;
+            self.add_to_tree(dir, name, ino, type_number)?;
+        } else {
+            self.add_in_order(dir, name, ino, type_number)?;
         }
+        self.touch_directory(dir);
+        Ok(())
+    }
+
+    /// Adds a name to a directory without a tree: into the first block with room, or a new one.
+    fn add_in_order(&mut self, dir: &mut File, name: &[u8], ino: u32, kind: u8) -> Result<()> {
         let need = needed(name.len());
-        let found = self.index(dir)?.room.iter().position(|&r| usize::from(r) >= need);
-        let number = match found {
+        let number = match self.index(dir)?.room.iter().position(|&r| usize::from(r) >= need) {
             Some(n) => n as u32,
+            None if self.wants_tree(dir) => {
+                self.plant_tree(dir)?;
+                return self.add_to_tree(dir, name, ino, kind);
+            }
             None => self.grow(dir)?,
         };
+        if self.put_in_block(dir, number, name, ino, kind)? {
+            Ok(())
+        } else {
+            Err(damaged("a directory block without the room it had"))
+        }
+    }
+
+    /// Puts an entry into a block; false if there is no room.
+    pub fn put_in_block(&mut self, dir: &mut File, number: u32, name: &[u8], ino: u32, kind: u8) -> Result<bool> {
+        let need = needed(name.len());
         let (physical, block_kind) = self.directory_block(dir, number)?;
-        let (end, type_number) = (self.entries_end(), self.entry_type(kind));
-        let b = self.block_mut(physical, block_kind)?;
+        let end = self.entries_end();
+        let b = self.block(physical, block_kind)?;
         let place = entries(b, end).filter_map(Result::ok).find(|e| spare(e) >= need);
-        let Some(e) = place else { return Err(damaged("a directory block without the room it had")) };
+        let Some(e) = place else { return Ok(false) };
+        let b = self.block_mut(physical, block_kind)?;
         let at = if e.ino == 0 { e.at } else { e.at + needed(e.name_len) };
         if e.ino != 0 {
             put16(b, e.at + 4, (at - e.at) as u16);
         }
-        put_entry(b, at, e.at + e.len - at, ino, name, type_number);
+        put_entry(b, at, e.at + e.len - at, ino, name, kind);
         let room = widest(b, end);
         let index = self.index(dir)?;
-        index.room[number as usize] = room;
-        index.names.insert(name.into(), Slot { ino, kind: type_number, block: number, at: at as u16 });
-        self.touch_directory(dir);
-        Ok(())
+        index.set_room(number, room);
+        index.insert(name, ino, kind, number, at as u16);
+        Ok(true)
     }
 
     fn touch_directory(&mut self, dir: &mut File) {
@@ -376,8 +400,8 @@ impl Core {
         }
         let room = widest(b, end);
         let index = self.index(dir)?;
-        index.room[slot.block as usize] = room;
-        index.names.remove(name);
+        index.set_room(slot.block, room);
+        index.remove(name);
         self.touch_directory(dir);
         Ok(())
     }
@@ -390,7 +414,9 @@ impl Core {
         let b = self.block_mut(physical, block_kind)?;
         put32(b, slot.at.into(), ino);
         b[usize::from(slot.at) + 7] = type_number;
-        self.index(dir)?.names.insert(name.into(), Slot { ino, kind: type_number, ..slot });
+        if let Some(slot) = self.index(dir)?.names.get_mut(name) {
+            (slot.ino, slot.kind) = (ino, type_number);
+        }
         self.touch_directory(dir);
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! The journal (jbd2): a log of block images in a file of the file system.
 //!
 //! A transaction is written as revoke blocks, then descriptor blocks each followed by the images that it names, then,
-//! after a flush, a commit block, and a flush again. Whatever comes after the last whole commit block never happened. The
+//! after a flush, a commit block, and a flush again (the flushes are the caller's, who may let others work meanwhile).
+//! Whatever comes after the last whole commit block never happened. The
 //! log is a ring; `tail` is the oldest transaction whose images may not be in their places yet. The checkpoint brings
 //! them there, and moves the tail.
 //!
@@ -319,8 +320,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Commits one transaction. When this returns, a crash does not undo it. The caller has seen that there is room.
-    pub fn commit(&mut self, device: &dyn BlockDevice, images: &[(u64, &[u8])], revoked: &[u64]) -> Result<()> {
+    /// Writes the images of a transaction. The caller has seen that there is room, and flushes before the commit block.
+    pub fn write_images(&mut self, device: &dyn BlockDevice, images: &[(u64, &[u8])], revoked: &[u64]) -> Result<()> {
         let mut log = Vec::new();
         for chunk in revoked.chunks(self.revokes_per_block()) {
             log.extend(self.revoke_block(chunk));
@@ -332,8 +333,11 @@ impl Journal {
                 log.clear();
             }
         }
-        self.write(device, &log)?;
-        device.flush()?;
+        self.write(device, &log)
+    }
+
+    /// Writes the commit block behind the images. Once it is flushed, a crash does not undo the transaction.
+    pub fn write_commit_block(&mut self, device: &dyn BlockDevice) -> Result<()> {
         let mut end = self.header(COMMIT);
         let now = Timestamp::now();
         put_be32(&mut end, 48, (now.seconds >> 32) as u32);
@@ -341,7 +345,6 @@ impl Journal {
         put_be32(&mut end, 56, now.nanos);
         self.seal(&mut end, 16);
         self.write(device, &end)?;
-        device.flush()?;
         self.sequence = self.sequence.wrapping_add(1);
         Ok(())
     }

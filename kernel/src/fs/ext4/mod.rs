@@ -16,7 +16,8 @@
 //! | `alloc` | bitmaps: blocks and inodes |
 //! | `extent`, `extent_tree` | which blocks a file has |
 //! | `data` | contents of files, over `fs/page_cache` |
-//! | `directory`, `namespace`, `xattr` | names, links, orphans; attributes |
+//! | `directory`, `hash_tree`, `name_hash` | names in blocks; large directories |
+//! | `namespace`, `xattr` | links, orphans; attributes |
 //! | `mount` | from a device to a volume: checks, recovery |
 //!
 //! After a kill, the journal brings the metadata to the last commit; data of files that got blocks in it is on disk before.
@@ -24,7 +25,7 @@
 //!
 //! Limits: block sizes of 1, 2 and 4 KB; files need extents (ext4's default); no inline_data, bigalloc, encryption,
 //! case-folding, quota or external journal, each refused by its name; blocks reserved for root are anybody's; POSIX ACLs
-//! are kept but not looked at. Directories lose their hash tree when a name is added (`directory`).
+//! are kept but not looked at. A hash tree has two levels of tables at most (three are the feature large_dir).
 
 mod alloc;
 mod buffer;
@@ -36,8 +37,10 @@ mod disk_inode;
 mod extent;
 mod extent_tree;
 mod group;
+mod hash_tree;
 mod journal;
 mod mount;
+mod name_hash;
 mod namespace;
 mod node;
 mod recovery;
@@ -45,6 +48,7 @@ mod superblock;
 mod volume;
 mod xattr;
 
+use crate::block::{Flush, Waits};
 use crate::error::{Errno, Result};
 use crate::fs::inode::{DeviceNumber, FileSystem, FsStat, Inode};
 use crate::sync::SpinLock;
@@ -59,6 +63,9 @@ use volume::Core;
 
 /// How old changes may become before they are committed.
 pub const PERIOD: Duration = Duration::from_secs(5);
+
+/// When a commit in flight is looked after by the clock.
+const SOON: Duration = Duration::from_millis(20);
 
 /// Of how many periods a file that is mapped writable is written back once.
 const MAPPED_EVERY: u32 = 6;
@@ -92,6 +99,26 @@ impl TimerCallback for Committer {
 }
 
 impl Volume {
+    /// The same as [`Volume::sync_file`] with the whole machine waiting: for writes with O_SYNC, under their file's lock.
+    fn sync_file_at_once(&self, ino: u32, data_only: bool) -> Result<()> {
+        let mut core = self.core.lock();
+        if !core.check_durable()? {
+            return Ok(());
+        }
+        let result = core.finish_commit().and_then(|()| core.begin_sync_file(ino, data_only));
+        let result = result.and_then(|flush| flush.map_or(Ok(()), |f| f.finish())).and_then(|()| core.finish_commit());
+        if let Err(e) = result {
+            core.fail(e);
+        }
+        result
+    }
+
+    /// fsync(2) and fdatasync(2).
+    fn sync_file(&self, ino: u32, data_only: bool) -> Result<()> {
+        let durable = self.core.lock().check_durable()?;
+        if durable { self.settle(|core| core.begin_sync_file(ino, data_only)) } else { Ok(()) }
+    }
+
     fn number(&self) -> DeviceNumber {
         self.number
     }
@@ -139,11 +166,54 @@ impl Volume {
 
     /// Sets the timer, unless it is set.
     fn wind(self: &Arc<Self>) {
-        let mut clock = self.clock.lock();
         // Without a running vCPU (tests, boot) nothing ever expires.
-        if clock.timer.is_none() && crate::sched::current().is_some() {
+        if crate::sched::current().is_some() {
+            self.call_in(PERIOD);
+        }
+    }
+
+    fn call_in(self: &Arc<Self>, time: Duration) {
+        let mut clock = self.clock.lock();
+        if clock.timer.is_none() {
+            crate::block::Flush::may_run_beside();
             let callback = clock.callback.get_or_insert_with(|| Arc::new(Committer(Arc::downgrade(self)))).clone();
-            clock.timer = Some(crate::time::timer::call_at(crate::time::now() + PERIOD, callback));
+            clock.timer = Some(crate::time::timer::call_at(crate::time::now() + time, callback));
+        }
+    }
+
+    /// Begins something durable with `begin`, and waits until it is: asleep, while others run, if a thread asks.
+    fn settle(&self, begin: impl FnOnce(&mut Core) -> Result<Option<Arc<Flush>>>) -> Result<()> {
+        let (goal, flush) = loop {
+            let waits = {
+                let mut core = self.core.lock();
+                let Some(flush) = core.advance()? else {
+                    core.check_writable()?;
+                    let begun = begin(&mut core);
+                    if let Err(e) = begun {
+                        core.fail(e);
+                    }
+                    break (core.commits + u64::from(core.in_flight.is_some()), begun?);
+                };
+                flush
+            };
+            let _ = waits.wait();
+        };
+        if let Some(flush) = flush {
+            return flush.wait().inspect_err(|e| self.core.lock().fail(*e));
+        }
+        loop {
+            let waits = {
+                let mut core = self.core.lock();
+                if core.commits >= goal {
+                    return Ok(());
+                }
+                // Another may have seen the error.
+                core.check_writable().map_err(|_| Errno::EIO.because("an error stopped all writing; see dmesg"))?;
+                core.advance()?
+            };
+            if let Some(flush) = waits {
+                let _ = flush.wait();
+            }
         }
     }
 
@@ -160,44 +230,53 @@ impl Volume {
             if core.check_writable().is_err() {
                 return;
             }
-            let result = self.reap(&mut core).and_then(|()| core.commit_period(mapped));
-            if let Err(e) = result {
-                core.fail(e);
+            // A timer does not wait: a commit in flight is looked after again soon.
+            core.waits = Waits::Nobody;
+            let result = match core.advance() {
+                Ok(None) => self.reap(&mut core).and_then(|()| core.begin_period(mapped)),
+                other => other.map(drop),
+            };
+            let result = result.and_then(|()| core.advance());
+            core.waits = Waits::Current;
+            match result {
+                Ok(Some(_)) => Some(SOON),
+                Ok(None) => (!core.dirty_data.is_empty() || core.has_changes()).then_some(PERIOD),
+                Err(e) => {
+                    core.fail(e);
+                    None
+                }
             }
-            !core.dirty_data.is_empty()
         };
-        if again {
-            let mut clock = self.clock.lock();
-            if let Some(callback) = clock.callback.clone()
-                && clock.timer.is_none()
-            {
-                clock.timer = Some(crate::time::timer::call_at(crate::time::now() + PERIOD, callback));
-            }
+        if let Some(time) = again {
+            self.call_in(time);
         }
     }
 }
 
 impl Core {
-    /// fsync(2) and fdatasync(2).
-    fn sync_file(&mut self, ino: u32, data_only: bool) -> Result<()> {
-        match self.check_writable() {
-            Ok(()) => {}
-            Err(_) if self.mode == volume::Mode::ReadOnly => return Ok(()),
-            Err(_) => return Err(Errno::EIO.because("an error stopped all writing; see dmesg")),
+    /// fsync(2) and fdatasync(2): begins a commit, or a flush where none is needed. None may be in flight.
+    fn begin_sync_file(&mut self, ino: u32, data_only: bool) -> Result<Option<Arc<Flush>>> {
+        self.with(ino, |core, f| core.write_back(f))?;
+        let needs = self.tx.ordered.contains(&ino) || (!data_only && self.tx.inodes.contains(&ino));
+        let directory = self.files.get(&ino).is_some_and(|f| f.kind == crate::fs::inode::FileKind::Directory);
+        if needs || (directory && self.has_changes()) {
+            self.begin_commit().map(|()| None)
+        } else {
+            self.device.begin_flush(self.waits)
         }
-        let result = self.with(ino, |core, f| core.write_back(f)).and_then(|()| {
-            let needs = self.tx.ordered.contains(&ino) || (!data_only && self.tx.inodes.contains(&ino));
-            let directory = self.files.get(&ino).is_some_and(|f| f.kind == crate::fs::inode::FileKind::Directory);
-            if needs || (directory && self.has_changes()) { self.commit() } else { self.device.flush() }
-        });
-        if let Err(e) = result {
-            self.fail(e);
+    }
+
+    /// Why nothing can be made durable: an error stopped all writing. Where nothing was ever written, that is no error.
+    fn check_durable(&self) -> Result<bool> {
+        match self.mode {
+            volume::Mode::Writable => Ok(true),
+            volume::Mode::ReadOnly => Ok(false),
+            _ => Err(Errno::EIO.because("an error stopped all writing; see dmesg")),
         }
-        result
     }
 
     /// What the clock asks for: all dirty data, and a commit. Files that are mapped writable only now and then.
-    fn commit_period(&mut self, mapped: bool) -> Result<()> {
+    fn begin_period(&mut self, mapped: bool) -> Result<()> {
         let all: BTreeSet<u32> = core::mem::take(&mut self.dirty_data);
         for ino in all {
             let Some(file) = self.files.get(&ino) else { continue };
@@ -207,7 +286,7 @@ impl Core {
             }
             self.with(ino, |core, f| core.write_back(f))?;
         }
-        if self.has_changes() { self.commit() } else { Ok(()) }
+        if self.has_changes() { self.begin_commit() } else { Ok(()) }
     }
 }
 
@@ -260,11 +339,14 @@ impl FileSystem for Ext4 {
     }
 
     fn sync(&self) -> Result<()> {
-        let mut core = self.volume.core.lock();
-        if core.check_writable().is_ok() {
-            self.volume.reap(&mut core)?;
-        }
-        core.sync()
+        let durable = {
+            let mut core = self.volume.core.lock();
+            if core.check_writable().is_ok() {
+                self.volume.reap(&mut core)?;
+            }
+            core.check_durable()?
+        };
+        if durable { self.volume.settle(Core::begin_sync) } else { Ok(()) }
     }
 
     fn shut_down(&self) -> Result<()> {

@@ -9,7 +9,7 @@ use super::recovery;
 use super::superblock::{self, Compat, Incompat, STATE_ERROR, STATE_VALID, Superblock};
 use super::volume::{Core, Mode, ROOT_INODE, Transaction};
 use super::{Clock, Ext4, Volume};
-use crate::block::{BlockDevice, Disk};
+use crate::block::{BlockDevice, Disk, Waits};
 use crate::fs::inode::{FileKind, FileSystem, Timestamp};
 use crate::sync::{Rank, SpinLock};
 use alloc::collections::BTreeSet;
@@ -132,6 +132,9 @@ fn read_core(name: &str, device: &Arc<dyn BlockDevice>, cache: Buffers, fresh: b
         files: HashMap::new(),
         nodes: HashMap::new(),
         tx: Transaction::default(),
+        in_flight: None,
+        waits: Waits::Current,
+        commits: 0,
         dirty_data: BTreeSet::new(),
         mode: Mode::ReadOnly,
         orphans: Vec::new(),

@@ -231,7 +231,7 @@ impl Inode for Node {
     }
 
     fn sync(&self, data_only: bool) -> Result<()> {
-        self.look(|core| core.sync_file(self.ino, data_only))
+        self.volume.sync_file(self.ino, data_only)
     }
 
     fn get_xattr(&self, name: &[u8]) -> Result<Vec<u8>> {
@@ -289,7 +289,7 @@ impl FileOps for Node {
             }
         }
         if file.flags().contains(OpenFlags::DSYNC) && done > 0 {
-            self.look(|core| core.sync_file(self.ino, !file.flags().contains(OpenFlags::SYNC)))?;
+            self.volume.sync_file_at_once(self.ino, !file.flags().contains(OpenFlags::SYNC))?;
         }
         Ok(done)
     }

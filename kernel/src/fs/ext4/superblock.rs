@@ -2,6 +2,7 @@
 
 use super::bytes::{le_split, le16, le32, put16, put32};
 use super::checksum::crc32c;
+use super::name_hash::NameHash;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -13,6 +14,8 @@ pub(super) const LEN: usize = 1024;
 const MAGIC: u16 = 0xef53;
 const CHECKSUM_AT: usize = 0x3fc;
 
+/// `s_flags`: names are hashed as unsigned characters.
+const FLAG_UNSIGNED_HASH: u32 = 2;
 /// `s_state`: cleanly unmounted.
 pub(super) const STATE_VALID: u16 = 1;
 /// `s_state`: errors were found.
@@ -120,6 +123,8 @@ pub(super) struct Superblock {
     pub journal_inode: u32,
     /// The start of every metadata checksum.
     pub seed: u32,
+    /// By what directories' hash trees are ordered.
+    pub name_hash: NameHash,
     // What changes while mounted.
     pub free_blocks: u64,
     pub free_inodes: u32,
@@ -174,6 +179,7 @@ impl Superblock {
             reserved_gdt: le16(raw, 206).into(),
             journal_inode: le32(raw, 224),
             seed: if incompat & 0x2000 != 0 { le32(raw, 0x270) } else { uuid_seed },
+            name_hash: NameHash::new(&raw[0xec..0xfc], raw[0xfc], le32(raw, 0x160) & FLAG_UNSIGNED_HASH != 0),
             free_blocks: if bit64 { le_split(raw, 12, 0x158) } else { le32(raw, 12).into() },
             free_inodes: le32(raw, 16),
             last_orphan: le32(raw, 232),

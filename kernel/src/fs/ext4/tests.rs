@@ -19,6 +19,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+mod damage;
+mod hash_tree;
+mod in_flight;
+
 /// A host file as a device that can be made to die after a number of writes.
 struct TestDevice {
     file: File,

@@ -9,6 +9,10 @@
 //! 2. brings inodes, descriptors, superblock and checksums into their blocks,
 //! 3. writes those blocks to the journal, between two flushes (`journal`).
 //!
+//! The flushes take the host milliseconds. A commit is therefore *in flight* while they run: its blocks are images, what
+//! it freed is kept apart, and operations go on in the next transaction. [`Core::advance`] takes it a stage further when a
+//! flush has ended; the next commit, and the checkpoint, wait for its end.
+//!
 //! Blocks that the transaction freed are not used again before it has committed. Without a journal, step 3 writes blocks in
 //! their places, and a crash is e2fsck's business.
 //!
@@ -25,7 +29,7 @@ use super::group::Group;
 use super::journal::Journal;
 use super::node::Node;
 use super::superblock::{Incompat, STATE_ERROR, STATE_VALID, Superblock};
-use crate::block::BlockDevice;
+use crate::block::{BlockDevice, Flush, Waits};
 use crate::error::{Errno, Error, Result};
 use crate::fs::inode::{FileKind, Timestamp};
 use crate::fs::page_cache::FilePages;
@@ -80,6 +84,24 @@ impl File {
     }
 }
 
+/// Up to where a commit is on its way to the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// The images are being flushed; the commit block comes next.
+    Images,
+    /// The last flush runs.
+    End,
+}
+
+/// A commit that has been written, but is not durable yet.
+pub(super) struct InFlight {
+    stage: Stage,
+    /// What it waits for.
+    flush: Option<Arc<Flush>>,
+    /// What it freed, which must not be used again before it is durable.
+    pub freed: BTreeMap<u64, u64>,
+}
+
 /// What the running transaction has done, beyond dirty blocks.
 #[derive(Default)]
 pub(super) struct Transaction {
@@ -116,6 +138,11 @@ pub(super) struct Core {
     pub files: HashMap<u32, Box<File>>,
     pub nodes: HashMap<u32, Weak<Node>>,
     pub tx: Transaction,
+    pub in_flight: Option<InFlight>,
+    /// Who waits for flushes that begin now.
+    pub waits: Waits,
+    /// How many commits are durable.
+    pub commits: u64,
     /// Files with dirty pages.
     pub dirty_data: BTreeSet<u32>,
     pub mode: Mode,
@@ -156,10 +183,19 @@ impl Core {
     pub fn begin(&mut self) -> Result<()> {
         self.check_writable()?;
         let limit = self.journal.as_ref().map_or(TRANSACTION_MAX, |j| (j.capacity() as usize / 4).min(TRANSACTION_MAX));
-        let freed: u64 = self.tx.freed.iter().map(|(a, b)| b - a).sum();
+        if self.in_flight.is_some() {
+            self.advance()?;
+        }
+        let flying = self.in_flight.iter().flat_map(|c| &c.freed);
+        let freed: u64 = self.tx.freed.iter().chain(flying).map(|(a, b)| b - a).sum();
         let short = freed > 0 && self.sb.free_blocks.saturating_sub(freed) < LOW_BLOCKS;
-        if self.cache.dirty_count() + self.tx.inodes.len() / 8 + self.tx.revoked.len() / 128 > limit || short {
+        let size = self.cache.dirty_count() + self.tx.inodes.len() / 8 + self.tx.revoked.len() / 128;
+        if short || size > 2 * limit {
             self.commit()?;
+        } else if size > limit && self.in_flight.is_none() {
+            // It ends while others work; nobody waits for it.
+            self.begin_commit()?;
+            self.advance()?;
         }
         Ok(())
     }
@@ -407,8 +443,15 @@ impl Core {
             || self.groups.iter().any(|g| g.dirty)
     }
 
-    /// Commits the running transaction. After an error nothing is written any more.
+    /// Commits the running transaction, and waits for it with the whole machine. After an error nothing is written any more.
     pub fn commit(&mut self) -> Result<()> {
+        self.finish_commit()?;
+        self.begin_commit()?;
+        self.finish_commit()
+    }
+
+    /// Begins to commit the running transaction; none may be in flight.
+    pub fn begin_commit(&mut self) -> Result<()> {
         if self.mode != Mode::Writable {
             return Ok(());
         }
@@ -417,6 +460,48 @@ impl Core {
             self.fail(e);
         }
         result
+    }
+
+    /// Takes the commit in flight as far as it goes; what it waits for then, or nothing if none is in flight any more.
+    pub fn advance(&mut self) -> Result<Option<Arc<Flush>>> {
+        let result = self.try_advance();
+        if let Err(e) = result {
+            self.fail(e);
+        }
+        result
+    }
+
+    fn try_advance(&mut self) -> Result<Option<Arc<Flush>>> {
+        while let Some(mut commit) = self.in_flight.take() {
+            if let Some(flush) = commit.flush.clone() {
+                match flush.result() {
+                    Some(result) => result?,
+                    None => {
+                        self.in_flight = Some(commit);
+                        return Ok(Some(flush));
+                    }
+                }
+            }
+            match (commit.stage, &mut self.journal) {
+                (Stage::Images, Some(journal)) => {
+                    journal.write_commit_block(&*self.device)?;
+                    commit.stage = Stage::End;
+                    commit.flush = self.device.begin_flush(self.waits)?;
+                    self.in_flight = Some(commit);
+                }
+                _ => self.commits += 1,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for the commit in flight with the whole machine.
+    pub fn finish_commit(&mut self) -> Result<()> {
+        while let Some(flush) = self.advance()? {
+            // How it ended is seen by the next look.
+            let _ = flush.finish();
+        }
+        Ok(())
     }
 
     fn try_commit(&mut self) -> Result<()> {
@@ -433,20 +518,22 @@ impl Core {
         self.store_groups()?;
         self.store_superblock()?;
         let revoked: Vec<u64> = core::mem::take(&mut self.tx.revoked).into_iter().collect();
-        match self.journal.take() {
+        let stage = match self.journal.take() {
             Some(mut journal) => {
                 let result = self.log(&mut journal, &revoked);
                 self.journal = Some(journal);
                 result?;
+                Stage::Images
             }
             None => {
                 self.cache.committed();
                 self.cache.write_checkpoint()?;
-                self.device.flush()?;
+                Stage::End
             }
-        }
-        self.tx.freed.clear();
+        };
+        let freed = core::mem::take(&mut self.tx.freed);
         self.tx.superblock = false;
+        self.in_flight = Some(InFlight { stage, flush: self.device.begin_flush(self.waits)?, freed });
         Ok(())
     }
 
@@ -464,7 +551,7 @@ impl Core {
         let images: Vec<(u64, Box<[u8]>)> =
             dirty.iter().filter_map(|&block| self.cache.cached(block).map(|b| (block, b.data.clone()))).collect();
         let images: Vec<(u64, &[u8])> = images.iter().map(|(block, data)| (*block, &**data)).collect();
-        journal.commit(&*self.device, &images, revoked)?;
+        journal.write_images(&*self.device, &images, revoked)?;
         self.cache.committed();
         for &block in revoked {
             self.cache.revoke(block);
@@ -472,18 +559,18 @@ impl Core {
         Ok(())
     }
 
-    /// Writes all dirty data, and commits.
-    pub fn sync(&mut self) -> Result<()> {
-        self.check_writable().or_else(|e| if self.mode == Mode::ReadOnly { Ok(()) } else { Err(e) })?;
-        if self.mode != Mode::Writable {
-            return Ok(());
-        }
+    /// Writes all dirty data and begins a commit, or a flush where there is nothing to commit.
+    pub fn begin_sync(&mut self) -> Result<Option<Arc<Flush>>> {
         for ino in core::mem::take(&mut self.dirty_data) {
             if self.files.contains_key(&ino) {
                 self.with(ino, |core, file| core.write_back(file))?;
             }
         }
-        if self.has_changes() || !self.tx.ordered.is_empty() { self.commit() } else { self.device.flush() }
+        if self.has_changes() || !self.tx.ordered.is_empty() {
+            self.begin_commit().map(|()| None)
+        } else {
+            self.device.begin_flush(self.waits)
+        }
     }
 
     /// Ends the mount: everything is in its place, the journal is empty, the superblock says so.
@@ -494,7 +581,11 @@ impl Core {
                 self.begin()?;
                 self.delete_orphan(ino)?;
             }
-            self.sync()?;
+            self.finish_commit()?;
+            if let Some(flush) = self.begin_sync()? {
+                flush.finish()?;
+            }
+            self.finish_commit()?;
             self.cache.write_checkpoint()?;
             self.device.flush()?;
             if let Some(mut journal) = self.journal.take() {

@@ -10,6 +10,7 @@ use crate::fs::inode::{
     DirSink, FallocateMode, FileKind, Inode, InodeId, LinkTarget, Metadata, NewInode, NewKind, RenameMode, SeekTarget,
     SetAttributes, Timestamp, XattrMode, list_dots,
 };
+use crate::fs::permission;
 use crate::mm::{IovDest, IovSource};
 use crate::sync::{Rank, SpinGuard, SpinLock};
 use alloc::boxed::Box;
@@ -455,8 +456,7 @@ impl FileOps for TmpInode {
         state.meta.size = state.meta.size.max(at + n as u64);
         if n > 0 {
             state.changed();
-            // Who writes is not the owner's deputy: set-user-ID goes (write(2) through inode(7)).
-            state.meta.mode &= if state.meta.mode & 0o010 != 0 { !0o6000 } else { !0o4000 };
+            state.meta.mode = permission::mode_after_write(state.meta.mode);
         }
         Ok(n)
     }

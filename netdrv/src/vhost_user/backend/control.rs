@@ -1,12 +1,13 @@
 //! The control thread: connects, and serves a front-end's messages by way of rust-vmm's `vhost`.
 
 use super::device::Shared;
+use super::enable::SetVringEnable;
 use super::link::Link;
-use super::memory::PeerMemory;
 use crate::frame::Mtu;
-use crate::vhost_user::message::Features;
+use crate::vhost_user::message::{Features, ProtocolFeatures};
 use crate::vhost_user::options::VhostUserOptions;
 use crate::vhost_user::socket::{Listener, Stream};
+use crate::vring::lent::{LentMemory, LentRegion};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -72,15 +73,27 @@ fn serve(options: &VhostUserOptions, socket: OwnedFd, shared: &Arc<Shared>) -> S
         Ok(watched) => watched,
         Err(e) => return format!("preparing the connection: {e}"),
     };
-    let handler =
-        Handler { shared: shared.clone(), offered: offered(options, shared), mtu: options.mtu, pairs: options.queues };
-    let mut requests = BackendReqHandler::from_stream(stream, Arc::new(Mutex::new(handler)));
+    let handler = Arc::new(Mutex::new(Handler {
+        shared: shared.clone(),
+        offered: offered(options, shared),
+        mtu: options.mtu,
+        pairs: options.queues,
+        off: options.off_protocol,
+        acknowledges: false,
+    }));
+    let mut requests = BackendReqHandler::from_stream(stream, handler.clone());
     loop {
         shared.wait_for(Some(watched.as_fd()), None);
         if shared.is_stopping() {
             return String::from("the device is closed");
         }
-        match requests.handle_request() {
+        let served = match SetVringEnable::take(&watched) {
+            Ok(Some(message)) => handler
+                .lock()
+                .map_or(Err(Error::BackendInternalError), |mut handler| handler.serve_enable(&watched, message)),
+            _ => requests.handle_request(),
+        };
+        match served {
             Ok(()) => {}
             // The refusal of one message was told where the front-end wants to hear it.
             Err(Error::ReqHandlerError(e)) => return e.to_string(),
@@ -118,9 +131,22 @@ struct Handler {
     offered: Features,
     mtu: Mtu,
     pairs: u16,
+    /// Protocol features that are not offered.
+    off: ProtocolFeatures,
+    /// Whether the front-end hears of the fate of its messages (REPLY_ACK).
+    acknowledges: bool,
 }
 
 impl Handler {
+    /// Enables or disables a ring; an answer goes to `stream`.
+    fn serve_enable(&mut self, stream: &UnixStream, message: SetVringEnable) -> Result<()> {
+        let result = self.set_vring_enable(message.ring, message.enable);
+        if self.acknowledges {
+            message.acknowledge(stream, result.is_ok()).map_err(Error::SocketError)?;
+        }
+        result
+    }
+
     /// Changes ring `index`, then starts what has become complete.
     fn with_ring(&self, index: u32, change: impl FnOnce(&mut super::ring::DeviceRing) -> Result<()>) -> Result<()> {
         let mut link = self.shared.lock_patiently();
@@ -150,14 +176,14 @@ fn check_kind(file: &File, kinds: &[&str]) -> Result<()> {
     let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file));
     let name = std::fs::read_link(link).map_err(Error::ReqHandlerError)?;
     if !kinds.iter().any(|kind| name.to_str().is_some_and(|name| name.starts_with(kind))) {
-        return Err(refuse("a descriptor for notifications is neither an eventfd nor a pipe"));
+        return Err(refuse("a descriptor for notifications is neither an eventfd nor a socket nor a pipe"));
     }
     rustix::io::ioctl_fionbio(file, true).map_err(|e| Error::ReqHandlerError(e.into()))
 }
 
 const EVENTFD: &str = "anon_inode:[eventfd]";
-/// What User-Mode Linux is called by.
-const PIPE: &str = "pipe:[";
+/// What User-Mode Linux is called by is a pair of sockets; a pipe would do.
+const CALLS: [&str; 3] = [EVENTFD, "socket:[", "pipe:["];
 
 impl VhostUserBackendReqHandlerMut for Handler {
     fn set_owner(&mut self) -> Result<()> {
@@ -196,13 +222,19 @@ impl VhostUserBackendReqHandlerMut for Handler {
         files: Vec<File>,
         _: Option<bool>,
     ) -> Result<Option<Vec<VhostUserMemoryRegionBase>>> {
-        let memory = PeerMemory::map(table, files).map_err(Error::ReqHandlerError)?;
+        let regions = table.iter().map(|region| LentRegion {
+            guest: region.guest_phys_addr,
+            user: region.user_addr,
+            len: region.memory_size,
+            offset: region.mmap_offset,
+        });
+        let memory = LentMemory::map(regions.zip(files)).map_err(Error::ReqHandlerError)?;
         let mut link = self.shared.lock_patiently();
         // Rings that run go on where they are, in the new memory.
         for ring in &mut link.rings {
             ring.stop();
         }
-        let old = link.memory.replace(memory);
+        let old = link.memory.replace(Arc::new(memory));
         let started = self.start(&mut link);
         drop(link);
         drop(old);
@@ -262,7 +294,7 @@ impl VhostUserBackendReqHandlerMut for Handler {
     }
 
     fn set_vring_call(&mut self, index: u8, fd: Option<File>) -> Result<()> {
-        fd.as_ref().map_or(Ok(()), |fd| check_kind(fd, &[EVENTFD, PIPE]))?;
+        fd.as_ref().map_or(Ok(()), |fd| check_kind(fd, &CALLS))?;
         let mut link = self.shared.lock_patiently();
         link.rings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?.call = fd;
         Ok(())
@@ -273,12 +305,15 @@ impl VhostUserBackendReqHandlerMut for Handler {
     }
 
     fn get_protocol_features(&mut self) -> Result<VhostUserProtocolFeatures> {
-        let mut features = VhostUserProtocolFeatures::REPLY_ACK | VhostUserProtocolFeatures::CONFIG;
+        // The crate adds REPLY_ACK, which it serves by itself.
+        let mut features = VhostUserProtocolFeatures::empty();
+        features.set(VhostUserProtocolFeatures::CONFIG, !self.off.contains(ProtocolFeatures::CONFIG));
         features.set(VhostUserProtocolFeatures::MQ, self.pairs > 1);
         Ok(features)
     }
 
-    fn set_protocol_features(&mut self, _: u64) -> Result<()> {
+    fn set_protocol_features(&mut self, features: u64) -> Result<()> {
+        self.acknowledges = features & VhostUserProtocolFeatures::REPLY_ACK.bits() != 0;
         Ok(())
     }
 

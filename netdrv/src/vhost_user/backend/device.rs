@@ -92,7 +92,15 @@ impl Shared {
         self.wake();
     }
 
-    /// Drops the front-end; the control thread sees the end of the connection.
+    /// Drops a front-end that has broken the rules.
+    fn drop_peer(&self, violation: &super::Violation) -> DeviceError {
+        // The caller is told here; what the control thread finds is the consequence.
+        *self.failure.lock() = None;
+        self.hang_up();
+        DeviceError::Peer(violation.text())
+    }
+
+    /// Ends the connection, which the control thread sees.
     fn hang_up(&self) {
         if let Some(stream) = &*self.connection.lock() {
             let _ = stream.shutdown(Shutdown::Both);
@@ -185,14 +193,6 @@ impl BackendDevice {
     pub fn is_up(&self) -> bool {
         self.shared.link.try_lock().is_none_or(|link| link.is_up())
     }
-
-    fn drop_peer(&self, violation: &super::Violation) -> DeviceError {
-        let reason = violation.text();
-        // The caller is told here; what the control thread finds is the consequence.
-        *self.shared.failure.lock() = None;
-        self.shared.hang_up();
-        DeviceError::Peer(reason)
-    }
 }
 
 /// Whether a caller that accepts this takes a frame of that kind.
@@ -223,7 +223,7 @@ impl EthernetDevice for BackendDevice {
     }
 
     fn receive(&mut self, budget: usize, sink: &mut dyn FrameSink) -> Result<usize, DeviceError> {
-        let shared = self.shared.clone();
+        let shared = &*self.shared;
         let Some(mut link) = shared.link.try_lock() else { return Ok(0) };
         if link.armed {
             let mut count = [0; 8];
@@ -243,13 +243,13 @@ impl EthernetDevice for BackendDevice {
         if let Err(violation) = &result {
             link.reset();
             drop(link);
-            return Err(self.drop_peer(violation));
+            return Err(shared.drop_peer(violation));
         }
         Ok(result.unwrap_or_default())
     }
 
     fn transmit(&mut self, frames: &[TxFrame<'_>]) -> Result<usize, DeviceError> {
-        let shared = self.shared.clone();
+        let shared = &*self.shared;
         let Some(mut link) = shared.link.try_lock() else { return Ok(0) };
         if !link.is_up() {
             return Err(DeviceError::LinkDown);
@@ -275,7 +275,7 @@ impl EthernetDevice for BackendDevice {
             Err(violation) => {
                 link.reset();
                 drop(link);
-                Err(self.drop_peer(&violation))
+                Err(shared.drop_peer(&violation))
             }
         }
     }

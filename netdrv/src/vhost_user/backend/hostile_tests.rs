@@ -1,13 +1,14 @@
 //! Front-ends that lie, in their rings, in their memory and on the socket.
 
 use super::link::{Link, Scratch, Sent};
-use super::memory::PeerMemory;
 use super::{Violation, open};
 use crate::device::{DeviceStats, EthernetDevice, FrameSink, Offloads, TxFrame};
 use crate::frame::FrameMeta;
 use crate::sys::fault;
 use crate::vhost_user::message::Features;
 use crate::vhost_user::options::VhostUserOptions;
+use crate::vring::lent::{LentMemory, LentRegion};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
@@ -17,7 +18,6 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Instant;
-use vhost::vhost_user::message::VhostUserMemoryRegion;
 
 const BASE: u64 = 0x10_0000;
 const LEN: u64 = 0x10_0000;
@@ -51,11 +51,10 @@ impl Front {
     fn new(features: Features) -> Front {
         let file = File::from(memfd_create("hostile", MemfdFlags::CLOEXEC).unwrap());
         ftruncate(&file, LEN).unwrap();
-        let region =
-            VhostUserMemoryRegion { guest_phys_addr: BASE, memory_size: LEN, user_addr: 0x7000_0000, mmap_offset: 0 };
-        let memory = PeerMemory::map(&[region], alloc::vec![file.try_clone().unwrap()]).unwrap();
+        let region = LentRegion { guest: BASE, user: 0x7000_0000, len: LEN, offset: 0 };
+        let memory = LentMemory::map([(region, file.try_clone().unwrap())]).unwrap();
         let mut link = Link::new(1);
-        link.memory = Some(memory);
+        link.memory = Some(Arc::new(memory));
         link.features = Features::VERSION_1 | features;
         for (i, ring) in link.rings.iter_mut().enumerate() {
             let shift = 0x7000_0000 + 0x8000 * i as u64;

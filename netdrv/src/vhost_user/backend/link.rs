@@ -1,16 +1,16 @@
 //! The state of a link, which the control thread changes and the caller's polls use.
 
 use super::Violation;
-use super::memory::PeerMemory;
 use super::ring::DeviceRing;
 use crate::device::{DeviceStats, FrameSink, TxFrame};
 use crate::frame::FrameMeta;
 use crate::segment::{self, Capabilities};
 use crate::vhost_user::message::Features;
 use crate::vnet_header::{self, ETHERNET_HEADER_LEN, VNET_HEADER_LEN};
+use crate::vring::lent::LentMemory;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use rustix::fd::OwnedFd;
-use vm_memory::Bytes;
 
 /// Longest frame: the longest IP packet, ethernet header and a VLAN tag.
 pub(super) const MAX_FRAME: usize = 65_535 + ETHERNET_HEADER_LEN + 4;
@@ -33,7 +33,7 @@ pub(super) enum Sent {
 pub(super) struct Link {
     /// What the front-end has acknowledged.
     pub(super) features: Features,
-    pub(super) memory: Option<PeerMemory>,
+    pub(super) memory: Option<Arc<LentMemory>>,
     /// Two for each pair: the driver's receive ring, the driver's transmit ring.
     pub(super) rings: Vec<DeviceRing>,
     /// An epoll descriptor of the front-end's kicks. It goes with the connection: a front-end that keeps its ends of them
@@ -105,24 +105,16 @@ impl Link {
             self.disarm();
         }
         let header_len = self.header_len();
-        let Some(memory) = &self.memory else { return Ok(0) };
-        let (guest, pairs, mut taken) = (memory.memory(), self.rings.len() / 2, 0);
+        let (pairs, mut taken) = (self.rings.len() / 2, 0);
         for _ in 0..pairs {
             let at = 2 * self.next_pair + 1;
             self.next_pair = (self.next_pair + 1) % pairs;
-            let Some(ring) = self.rings.get_mut(at).filter(|ring| ring.is_running()) else { continue };
+            let Some(ring) = self.rings.get_mut(at) else { continue };
             let before = taken;
             while taken < budget {
-                let mut len = 0;
-                let head = ring.take_readable(guest, |from, piece| {
-                    let room = scratch.gather(header_len, len, piece).ok_or(Violation::Length)?;
-                    guest.read_slice(room, from).map_err(|_| Violation::Address)?;
-                    len += piece;
-                    Ok(())
-                })?;
-                let Some(head) = head else { break };
+                let Some((head, len)) = ring.read_next(header_len, scratch)? else { break };
                 let (header, frame) = scratch.split(header_len, len).ok_or(Violation::Length)?;
-                ring.write_used(guest, head, 0)?;
+                ring.give_back(head);
                 taken += 1;
                 match vnet_header::decode(header, frame) {
                     Err(_) => stats.rx_errors += 1,
@@ -135,10 +127,18 @@ impl Link {
                 }
             }
             if taken > before {
-                ring.publish(guest);
+                ring.publish();
             }
         }
-        if memory.is_broken() { Err(Violation::MemoryCut) } else { Ok(taken) }
+        self.check_memory().map(|()| taken)
+    }
+
+    /// Whether the memory is still what was lent.
+    fn check_memory(&self) -> Result<(), Violation> {
+        match &self.memory {
+            Some(memory) if memory.is_broken() => Err(Violation::MemoryCut),
+            _ => Ok(()),
+        }
     }
 
     /// Offers one frame.
@@ -194,13 +194,12 @@ impl Link {
     ) -> Result<Sent, Violation> {
         let header_len = self.header_len();
         let mergeable = self.features.contains(Features::MRG_RXBUF);
-        let Some(memory) = &self.memory else { return Ok(Sent::Full) };
         let Some(ring) = self.rings.iter_mut().step_by(2).find(|ring| ring.is_running()) else { return Ok(Sent::Full) };
         let Ok(short) = vnet_header::encode(meta, len) else {
             stats.tx_errors += 1;
             return Ok(Sent::Done);
         };
-        let buffers = match ring.collect_writable(memory.memory(), header_len + len, mergeable)? {
+        let buffers = match ring.collect_writable(header_len + len, mergeable)? {
             None => return Ok(Sent::Full),
             Some(0) => {
                 stats.tx_dropped += 1;
@@ -215,7 +214,7 @@ impl Link {
         let used = &mut with_header[..parts.len()];
         used.copy_from_slice(parts);
         used[0] = &header[..header_len];
-        ring.fill(memory.memory(), used, header_len + len)?;
+        ring.fill(used, header_len + len)?;
         stats.tx_packets += 1;
         stats.tx_bytes += len as u64;
         Ok(Sent::Done)
@@ -223,32 +222,27 @@ impl Link {
 
     /// Shows what was sent to the driver.
     pub(super) fn flush(&mut self) -> Result<(), Violation> {
-        let Some(memory) = &self.memory else { return Ok(()) };
-        for ring in self.rings.iter_mut().step_by(2).filter(|ring| ring.is_running()) {
-            ring.publish(memory.memory());
-        }
-        if memory.is_broken() { Err(Violation::MemoryCut) } else { Ok(()) }
+        self.rings.iter_mut().step_by(2).for_each(DeviceRing::publish);
+        self.check_memory()
     }
 
     /// Asks for kicks: for frames, and with `blocked` for receive buffers. Returns whether there is something already.
     pub(super) fn arm(&mut self, blocked: bool) -> bool {
         self.armed = true;
-        let Some(memory) = &self.memory else { return false };
         let mut ready = false;
         for (i, ring) in self.rings.iter_mut().enumerate().filter(|(_, ring)| ring.is_running()) {
             if i % 2 == 1 {
-                ready |= ring.arm(memory.memory());
+                ready |= ring.arm();
             } else if blocked {
                 // What is there was too little, so that only news counts.
-                ring.arm(memory.memory());
+                ring.arm();
             }
         }
         ready
     }
 
     fn disarm(&mut self) {
-        let Some(memory) = &self.memory else { return };
-        self.rings.iter_mut().filter(|ring| ring.is_running()).for_each(|ring| ring.disarm(memory.memory()));
+        self.rings.iter_mut().for_each(DeviceRing::disarm);
     }
 }
 
@@ -267,7 +261,7 @@ impl Scratch {
     }
 
     /// Room for the `len` bytes behind the first `from` of header and frame.
-    fn gather(&mut self, header_len: usize, from: usize, len: usize) -> Option<&mut [u8]> {
+    pub(super) fn gather(&mut self, header_len: usize, from: usize, len: usize) -> Option<&mut [u8]> {
         let most = header_len + MAX_FRAME;
         if from > most || len > most - from {
             return None;

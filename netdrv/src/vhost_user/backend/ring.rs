@@ -1,65 +1,23 @@
 //! The device's side of one ring.
 
 use super::Violation;
-use super::memory::PeerMemory;
+use super::link::Scratch;
+use crate::vring::RingSize;
 use crate::vring::index::{Indices, RingWords, Side, Word};
+use crate::vring::lent::{BrokenChain, DeviceTables, LentMemory};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::num::Wrapping;
-use core::sync::atomic::{Ordering, fence};
+use core::sync::atomic::Ordering;
 use std::fs::File;
 use std::io::Write;
-use virtio_queue::{Queue, QueueOwnedT, QueueT};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 /// Largest ring.
 pub(super) const MAX_RING: u16 = 1024;
 
-/// A ring's words in the front-end's memory. Its addresses were checked when the ring started, and its memory does not change
-/// while it runs, so that no access fails.
-struct Words<'a> {
-    memory: &'a GuestMemoryMmap,
-    avail: u64,
-    used: u64,
-    size: u64,
-}
-
-impl Words<'_> {
-    fn address(&self, word: Word) -> GuestAddress {
-        GuestAddress(match word {
-            Word::AvailFlags => self.avail,
-            Word::AvailIdx => self.avail + 2,
-            Word::UsedEvent => self.avail + 4 + 2 * self.size,
-            Word::UsedFlags => self.used,
-            Word::UsedIdx => self.used + 2,
-            Word::AvailEvent => self.used + 4 + 8 * self.size,
-        })
-    }
-}
-
-impl RingWords for Words<'_> {
-    fn load(&self, word: Word, order: Ordering) -> u16 {
-        self.memory.load::<u16>(self.address(word), order).map_or(0, u16::from_le)
-    }
-
-    fn store(&self, word: Word, value: u16, order: Ordering) {
-        let stored = self.memory.store(value.to_le(), self.address(word), order);
-        debug_assert!(stored.is_ok());
-    }
-
-    fn fence(&self) {
-        fence(Ordering::SeqCst);
-    }
-}
-
-/// A piece of a buffer in the front-end's memory.
-type Piece = (GuestAddress, usize);
-
 /// One ring, set up message by message.
 #[derive(Debug)]
 pub(super) struct DeviceRing {
-    queue: Queue,
-    indices: Indices,
-    event_idx: bool,
+    size: RingSize,
     /// Front-end addresses of descriptor table, available and used ring.
     pub(super) addresses: Option<[u64; 3]>,
     pub(super) base: u16,
@@ -68,138 +26,152 @@ pub(super) struct DeviceRing {
     pub(super) started: bool,
     pub(super) call: Option<File>,
     pub(super) enabled: bool,
-    running: bool,
+    /// Where its tables are, while it runs.
+    tables: Option<DeviceTables>,
+    indices: Indices,
+    /// Available entries that are known to wait.
+    waiting: u16,
     /// Buffers collected for one frame: heads with their capacities, and pieces.
-    heads: Vec<(u16, usize)>,
-    pieces: Vec<Piece>,
+    heads: Vec<(u16, u32)>,
+    pieces: Vec<(u64, usize)>,
 }
 
 impl DeviceRing {
     pub(super) fn new() -> DeviceRing {
-        let queue = Queue::new(MAX_RING).expect("a power of two");
         DeviceRing {
-            queue,
-            indices: Indices::new(Side::DEVICE, false, 0),
-            event_idx: false,
+            size: const { RingSize::new(MAX_RING).unwrap() },
             addresses: None,
             base: 0,
             kick: None,
             started: false,
             call: None,
             enabled: false,
-            running: false,
+            tables: None,
+            indices: Indices::new(Side::DEVICE, false, 0),
+            waiting: 0,
             heads: Vec::new(),
             pieces: Vec::new(),
         }
     }
 
-    /// Sets the number of entries.
+    /// Sets the number of entries; false if there is no such ring.
     pub(super) fn set_size(&mut self, size: u32) -> bool {
-        u16::try_from(size).is_ok_and(|size| self.queue.try_set_size(size).is_ok())
+        let size = u16::try_from(size).ok().filter(|&size| size <= MAX_RING).and_then(RingSize::new);
+        self.size = size.unwrap_or(self.size);
+        size.is_some()
     }
 
     pub(super) fn is_running(&self) -> bool {
-        self.running
+        self.tables.is_some()
     }
 
     /// Starts the ring if all is there, with addresses that lie in `memory`. Says whether it could, or had no need to.
-    pub(super) fn start(&mut self, memory: Option<&PeerMemory>, event_idx: bool) -> bool {
-        if self.running || !self.started || !self.enabled {
+    pub(super) fn start(&mut self, memory: Option<&Arc<LentMemory>>, event_idx: bool) -> bool {
+        if self.is_running() || !self.started || !self.enabled {
             return true;
         }
         let (Some(memory), Some(addresses)) = (memory, self.addresses) else { return true };
-        let Some([descriptors, available, used]) = translate(memory, addresses) else { return false };
-        let aligned = self.queue.try_set_desc_table_address(GuestAddress(descriptors)).is_ok()
-            && self.queue.try_set_avail_ring_address(GuestAddress(available)).is_ok()
-            && self.queue.try_set_used_ring_address(GuestAddress(used)).is_ok();
-        self.queue.set_ready(true);
-        self.queue.set_next_avail(self.base);
-        if !aligned || !self.queue.is_valid(memory.memory()) {
-            self.queue.set_ready(false);
-            return false;
-        }
+        let tables = match addresses.map(|address| memory.guest_address(address)) {
+            [Some(descriptors), Some(available), Some(used)] => {
+                DeviceTables::new(memory.clone(), self.size, descriptors, available, used)
+            }
+            _ => None,
+        };
+        let Some(tables) = tables else { return false };
         // What was used before is what was made available before: nothing is in flight while a ring is stopped.
-        let used = self.queue.used_idx(memory.memory(), Ordering::Acquire).unwrap_or(Wrapping(self.base)).0;
+        let used = tables.load(Word::UsedIdx, Ordering::Acquire);
         self.indices = Indices::new(Side::DEVICE, event_idx, used);
         self.indices.set_next_taken(self.base);
-        self.event_idx = event_idx;
-        self.running = true;
+        self.waiting = 0;
+        self.tables = Some(tables);
         // The caller may sleep, and does not know this ring yet.
-        self.arm(memory.memory());
+        self.arm();
         true
     }
 
     /// Stops the ring; returns the index of the next available entry.
     pub(super) fn stop(&mut self) -> u16 {
-        if self.running {
-            self.base = self.queue.next_avail();
-            self.running = false;
-            self.queue.set_ready(false);
+        if self.tables.take().is_some() {
+            self.base = self.indices.next_taken();
         }
         self.base
     }
 
-    fn words<'a>(&self, memory: &'a GuestMemoryMmap) -> Words<'a> {
-        let (avail, used, size) = (self.queue.avail_ring(), self.queue.used_ring(), u64::from(self.queue.size()));
-        Words { memory, avail, used, size }
-    }
-
-    /// Takes the next chain that the driver wants read; calls `piece` with each of its pieces. Returns its head.
-    pub(super) fn take_readable(
-        &mut self,
-        memory: &GuestMemoryMmap,
-        mut piece: impl FnMut(GuestAddress, usize) -> Result<(), Violation>,
-    ) -> Result<Option<u16>, Violation> {
-        let mut available = self.queue.iter(memory).map_err(|_| Violation::AvailIndex)?;
-        let Some(chain) = available.next() else { return Ok(None) };
-        let head = chain.head_index();
-        let mut more = None;
-        for descriptor in chain {
-            more = Some(descriptor.has_next());
-            if !descriptor.is_write_only() {
-                piece(descriptor.addr(), descriptor.len() as usize)?;
+    /// The head of the next chain that the driver has made available.
+    #[inline]
+    fn next_head(&mut self) -> Result<Option<u16>, Violation> {
+        let Some(tables) = &self.tables else { return Ok(None) };
+        if self.waiting == 0 {
+            self.waiting = self.indices.waiting(tables, self.size.get()).map_err(|_| Violation::AvailIndex)?;
+            if self.waiting == 0 {
+                return Ok(None);
             }
         }
-        // A chain that ended while it said that more follows went out of range, or round.
-        if more != Some(false) || head >= self.queue.size() { Err(Violation::Chain) } else { Ok(Some(head)) }
+        let head = tables.available(self.indices.next_taken());
+        self.indices.took_entry();
+        self.waiting -= 1;
+        Ok(Some(head))
+    }
+
+    /// Leaves the last `count` chains that were taken to be taken again.
+    fn put_back(&mut self, count: u16) {
+        self.indices.set_next_taken(self.indices.next_taken().wrapping_sub(count));
+        self.waiting += count;
+    }
+
+    /// Takes the next chain that the driver wants read, and copies it to `scratch`. Returns head and length.
+    #[inline]
+    pub(super) fn read_next(
+        &mut self,
+        header_len: usize,
+        scratch: &mut Scratch,
+    ) -> Result<Option<(u16, usize)>, Violation> {
+        let Some(head) = self.next_head()? else { return Ok(None) };
+        let Some(tables) = &self.tables else { return Ok(None) };
+        let mut len = 0;
+        tables.walk::<Violation>(head, |piece| {
+            if !piece.writable {
+                let bytes = scratch.gather(header_len, len, piece.len as usize).ok_or(Violation::Length)?;
+                tables.memory().read(piece.addr, bytes).map_err(|_| Violation::Address)?;
+                len += piece.len as usize;
+            }
+            Ok(())
+        })?;
+        Ok(Some((head, len)))
     }
 
     /// Collects buffers for `len` bytes: several if `mergeable`, else one. Returns how many buffers; `None`, and nothing is
     /// taken, while there are too few. A single buffer that is too small is an `Ok(Some(0))`: it stays, and the frame will
     /// never fit.
-    pub(super) fn collect_writable(
-        &mut self,
-        memory: &GuestMemoryMmap,
-        len: usize,
-        mergeable: bool,
-    ) -> Result<Option<usize>, Violation> {
+    pub(super) fn collect_writable(&mut self, len: usize, mergeable: bool) -> Result<Option<usize>, Violation> {
         self.heads.clear();
         self.pieces.clear();
-        let before = self.queue.next_avail();
-        let size = self.queue.size();
         let mut room = 0;
-        let mut available = self.queue.iter(memory).map_err(|_| Violation::AvailIndex)?;
         while room < len {
-            let Some(chain) = available.next() else {
-                self.queue.set_next_avail(before);
+            let Some(head) = self.next_head()? else {
+                self.put_back(self.heads.len() as u16);
                 return Ok(None);
             };
-            let head = chain.head_index();
-            let (mut more, mut capacity) = (None, 0);
-            for descriptor in chain {
-                more = Some(descriptor.has_next());
-                if descriptor.is_write_only() {
-                    self.pieces.push((descriptor.addr(), descriptor.len() as usize));
-                    capacity += descriptor.len() as usize;
-                }
-            }
-            if more != Some(false) || capacity == 0 || head >= size {
+            let Some(tables) = &self.tables else { return Ok(None) };
+            let mut capacity = 0_u32;
+            let pieces = &mut self.pieces;
+            tables
+                .walk(head, |piece| {
+                    if piece.writable {
+                        // A chain is at most 2^32 bytes long (virtio 1.2, section 2.7.5.2).
+                        capacity = capacity.checked_add(piece.len).ok_or(BrokenChain)?;
+                        pieces.push((piece.addr, piece.len as usize));
+                    }
+                    Ok(())
+                })
+                .map_err(|BrokenChain| Violation::Chain)?;
+            if capacity == 0 {
                 return Err(Violation::Chain);
             }
             self.heads.push((head, capacity));
-            room += capacity;
+            room += capacity as usize;
             if !mergeable && room < len {
-                self.queue.set_next_avail(before);
+                self.put_back(1);
                 return Ok(Some(0));
             }
         }
@@ -207,9 +179,10 @@ impl DeviceRing {
     }
 
     /// Writes the parts into what was collected, and the used entries; they show at the next [`DeviceRing::publish`].
-    pub(super) fn fill(&mut self, memory: &GuestMemoryMmap, parts: &[&[u8]], len: usize) -> Result<(), Violation> {
+    pub(super) fn fill(&mut self, parts: &[&[u8]], len: usize) -> Result<(), Violation> {
+        let Some(tables) = &self.tables else { return Ok(()) };
         let mut pieces = self.pieces.iter();
-        let (mut at, mut room) = (GuestAddress(0), 0);
+        let (mut at, mut room) = (0_u64, 0);
         for part in parts {
             let mut part = *part;
             while !part.is_empty() {
@@ -219,37 +192,34 @@ impl DeviceRing {
                     continue;
                 }
                 let (now, later) = part.split_at(part.len().min(room));
-                memory.write_slice(now, at).map_err(|_| Violation::Address)?;
-                at = GuestAddress(at.0.wrapping_add(now.len() as u64));
+                tables.memory().write(at, now).map_err(|_| Violation::Address)?;
+                at = at.wrapping_add(now.len() as u64);
                 room -= now.len();
                 part = later;
             }
         }
         let mut left = len;
-        for i in 0..self.heads.len() {
-            let (head, capacity) = self.heads[i];
-            let used = left.min(capacity);
+        for &(head, capacity) in &self.heads {
+            let used = left.min(capacity as usize);
             left -= used;
-            self.write_used(memory, head, used as u32)?;
+            tables.set_used(self.indices.next_entry(), head, used as u32);
+            self.indices.wrote_entry();
         }
         Ok(())
     }
 
-    /// Writes a used entry.
-    pub(super) fn write_used(&mut self, memory: &GuestMemoryMmap, head: u16, len: u32) -> Result<(), Violation> {
-        let slot = u64::from(self.indices.next_entry() & (self.queue.size() - 1));
-        let entry = u64::from(head) | u64::from(len) << 32;
-        // Aligned to 4 only.
-        let at = GuestAddress(self.queue.used_ring() + 4 + 8 * slot);
-        memory.write_slice(&entry.to_le_bytes(), at).map_err(|_| Violation::Address)?;
+    /// Gives a chain back of which nothing was written.
+    #[inline]
+    pub(super) fn give_back(&mut self, head: u16) {
+        let Some(tables) = &self.tables else { return };
+        tables.set_used(self.indices.next_entry(), head, 0);
         self.indices.wrote_entry();
-        Ok(())
     }
 
     /// Shows used entries to the driver, and calls it if it wants.
-    pub(super) fn publish(&mut self, memory: &GuestMemoryMmap) {
-        let words = self.words(memory);
-        if self.indices.publish(&words)
+    pub(super) fn publish(&mut self) {
+        let Some(tables) = &self.tables else { return };
+        if self.indices.publish(tables)
             && let Some(mut call) = self.call.as_ref()
         {
             // A full counter is a pending call, too.
@@ -258,21 +228,14 @@ impl DeviceRing {
     }
 
     /// Asks for kicks; returns whether something is available already.
-    pub(super) fn arm(&mut self, memory: &GuestMemoryMmap) -> bool {
-        self.indices.set_next_taken(self.queue.next_avail());
-        let words = self.words(memory);
-        self.indices.arm(&words)
+    pub(super) fn arm(&mut self) -> bool {
+        self.tables.as_ref().is_some_and(|tables| self.indices.arm(tables))
     }
 
     /// Asks for silence.
-    pub(super) fn disarm(&mut self, memory: &GuestMemoryMmap) {
-        self.indices.set_next_taken(self.queue.next_avail());
-        let words = self.words(memory);
-        self.indices.disarm(&words);
+    pub(super) fn disarm(&mut self) {
+        if let Some(tables) = &self.tables {
+            self.indices.disarm(tables);
+        }
     }
-}
-
-fn translate(memory: &PeerMemory, addresses: [u64; 3]) -> Option<[u64; 3]> {
-    let [descriptors, available, used] = addresses.map(|a| memory.guest_address(a));
-    Some([descriptors?, available?, used?])
 }

@@ -1,10 +1,10 @@
-//! Our front-end against our back-end (which is rust-vmm's on the control side and in the available ring), over a real socket.
+//! Our front-end against our back-end (whose control side is rust-vmm's), over a real socket.
 
 use super::{BackendDevice, open as open_backend};
 use crate::device::{DeviceError, EthernetDevice, FrameSink, Offloads, TxFrame};
 use crate::frame::{Checksum, FrameMeta, Gso, GsoKind};
 use crate::segment::{fold, sum};
-use crate::vhost_user::options::{OPTIONAL, VhostUserOptions};
+use crate::vhost_user::options::{VhostUserOptions, optional_features};
 use crate::vhost_user::{VhostUserDevice, open as open_frontend};
 use alloc::boxed::Box;
 use alloc::format;
@@ -177,7 +177,7 @@ fn offload_state_passes_as_it_is() {
 fn every_optional_feature_can_be_left_out() {
     let (meta, bytes) = segment(60_000, 1448);
     let frame = TxFrame { meta, parts: &[&bytes] };
-    let names = OPTIONAL.map(|(name, _)| name.to_string());
+    let names: Vec<String> = optional_features().map(ToString::to_string).collect();
     let all = names.join("+");
     for off in names.iter().chain([&all]) {
         let (_path, mut front, mut back) = linked(|o| o.set_off(off).unwrap());

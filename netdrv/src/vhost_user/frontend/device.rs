@@ -23,8 +23,9 @@ use rustix::time::{
 const RETRY: Duration = Duration::from_millis(50);
 /// How long a handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
-/// Polls between two looks at the socket while frames flow: the look costs a system call.
-const POLLS_PER_LOOK: u32 = 64;
+/// Polls between two looks at the socket while frames flow: the look costs a system call, ten times an empty poll, and a frame
+/// that comes meanwhile waits.
+const POLLS_PER_LOOK: u32 = 1024;
 /// The same while they do not.
 const POLLS_PER_ATTEMPT: u32 = 8;
 /// Events taken at a time.
@@ -176,7 +177,7 @@ impl VhostUserDevice {
         if self.options.queues > 1 {
             features |= Features::MQ | Features::CTRL_VQ;
         }
-        let protocol = ProtocolFeatures::all();
+        let protocol = ProtocolFeatures::all() - self.options.off_protocol;
         Offer {
             features: features - self.options.off,
             protocol,

@@ -27,6 +27,8 @@
 //! follows. Frames under way are lost, as on a cable that is pulled.
 
 mod device;
+#[cfg(all(test, feature = "backend"))]
+mod hostile_tests;
 mod link;
 mod rx;
 mod session;
