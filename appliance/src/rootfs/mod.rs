@@ -162,7 +162,10 @@ fn build(recipe: &Recipe, cache: &Path, dir: &Path, interrupt: &Interrupt) -> Re
     if recipe.applets {
         applets::link(root)?;
     }
-    cache_libraries(root);
+    // The maintainer scripts have done it, and without root, too.
+    if !recipe.configure {
+        cache_libraries(root);
+    }
     Stamp::new(recipe, chosen).write(root)?;
     interrupt.check()?;
     tree.settle(dir)?;
@@ -175,6 +178,8 @@ fn build(recipe: &Recipe, cache: &Path, dir: &Path, interrupt: &Interrupt) -> Re
 fn cache_libraries(root: &Path) {
     if let Some(ldconfig) = process::find_program("ldconfig") {
         _ = process::run(Command::new(ldconfig).arg("-r").arg(root));
+        // It holds inode numbers and times, which are others in each build.
+        _ = fs::remove_file(root.join("var/cache/ldconfig/aux-cache"));
     }
 }
 

@@ -1,23 +1,29 @@
 //! Debian's minimal system as the recipe `debian` makes it: sysvinit, a login, everyday programs, and the end.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 
 use appliance::interrupt::Interrupt;
-use appliance::rootfs::image::{self, Form};
 use appliance::rootfs::{self, recipe::Recipe};
 
-use crate::lab::{Scratch, vmlinux};
+use crate::lab::{APPLIANCE, Scratch, vmlinux};
 use crate::terminal::Terminal;
 
-/// An ext4 image of the recipe's tree, which is built once.
+/// The recipe's tree, which is built once, as an ext4 image. By the program, as its maintainer scripts want the `vmlinux`
+/// beside it.
 fn image(scratch: &Scratch) -> PathBuf {
-    let recipe = Recipe::load("debian").unwrap();
-    let tree = rootfs::ensure(&recipe, None, false, &Interrupt::default()).unwrap_or_else(|error| panic!("{error:#}"));
     let path = scratch.path().join("debian.ext4");
-    image::write(&tree.dir, "debian", Form::Ext4(400 << 20), Some(&path)).unwrap_or_else(|error| panic!("{error:#}"));
+    let mut build = Command::new(APPLIANCE);
+    let output = build.args(["rootfs", "build", "--recipe", "debian", "--ext4", "400m", "--out"]).arg(&path).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = rootfs::ensure(&Recipe::load("debian").unwrap(), None, false, &Interrupt::default()).unwrap();
+    let status = fs::read_to_string(tree.path("/var/lib/dpkg/status")).unwrap();
+    assert!(
+        status.matches("\nStatus: install ok installed\n").count() > 80 && !status.contains("unpacked"),
+        "{status}"
+    );
     path
 }
 
@@ -87,17 +93,4 @@ fn minbase_boots_to_a_login_installs_and_powers_off() {
     console.expect("Will now restart.");
     assert_eq!(console.end(), Some(0));
     clean(&image);
-}
-
-/// Without root the tree's owners are kept beside the files; an image has them again.
-#[test]
-fn owners_of_packages_come_through() {
-    let tree = rootfs::ensure(&Recipe::load("debian").unwrap(), None, false, &Interrupt::default()).unwrap();
-    let chage = fs::metadata(tree.path("/usr/bin/chage")).unwrap();
-    assert_eq!(chage.mode() & 0o7777, 0o2755);
-    let status = fs::read_to_string(tree.path("/var/lib/dpkg/status")).unwrap();
-    assert!(
-        status.matches("\nStatus: install ok installed\n").count() > 80 && !status.contains("unpacked"),
-        "{status}"
-    );
 }

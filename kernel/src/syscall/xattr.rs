@@ -81,6 +81,10 @@ fn set(t: &Thread, target: &Target, name: Text, value: usize, size: usize, flags
     if size > XATTR_SIZE_MAX as usize {
         return Err(Errno::E2BIG.into());
     }
+    // They would be kept and have no effect; who installs a program then falls back to the set-user-ID bit.
+    if name == b"security.capability" {
+        return Err(Errno::EOPNOTSUPP.because("files have no capabilities"));
+    }
     let value = UserSlice::new(value, size).read_vec(XATTR_SIZE_MAX as usize)?;
     let path = target.path(t)?;
     path.mount().check_writable()?;
