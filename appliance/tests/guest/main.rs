@@ -5,6 +5,7 @@
 //! asserts a throughput.
 
 mod boot;
+mod cpython;
 mod distribution;
 mod everyday;
 mod go;
