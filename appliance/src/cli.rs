@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::bench::brake::SlowDown;
 use crate::bench::pinning::Wish;
 use crate::bench::plan::{Plan, Preset, Wishes};
 use crate::bench::systems::Choice;
@@ -164,9 +165,13 @@ struct BenchArgs {
     /// What to run [default: all]
     #[arg(long, value_delimiter = ',', value_enum)]
     workloads: Vec<Workload>,
+    /// Only these cases of the workloads, whether the preset has them or not (docs/benchmarking.md has their names)
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    cases: Vec<String>,
     /// Where to run it: native, native-lo, native-nooff, um, um-seccomp, um-legacy, gvisor, nommu-seccomp, nommu-sud,
-    /// nommu-patch, nommu-zpoline; those with a tap also as NAME@bridge and NAME@guests; the groups default, peers, all
-    /// [default: native,nommu-seccomp,nommu-patch]
+    /// nommu-patch, nommu-zpoline; those with a tap also as NAME@bridge and NAME@guests, Flatland also as NAME@vhost,
+    /// NAME@vhost-sleep, NAME@switch, NAME@switch-sleep; the groups nommu (nothing to download), peers, all
+    /// [default: peers = native,um,um-seccomp,gvisor,nommu-seccomp,nommu-patch]
     #[arg(long, value_delimiter = ',', value_name = "NAME", value_parser = SystemList::parse)]
     systems: Vec<SystemList>,
     /// A command of your own for the root directory's shell, measured by its wall time; without --workloads, alone
@@ -184,12 +189,21 @@ struct BenchArgs {
     /// A report.json to compare with: says what changed beyond noise
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
+    /// Let rows whose runs are mostly noisy have a verdict against the baseline, too
+    #[arg(long, requires = "baseline")]
+    trust_noisy: bool,
+    /// Slow a system down on purpose, to see whether a comparison notices
+    #[arg(long, value_name = "SYSTEM=PERCENT", value_parser = SlowDown::parse, hide_short_help = true)]
+    slow: Option<SlowDown>,
     /// Rounds [default: the preset's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: Option<u32>,
     /// Measured seconds of each network run [default: the preset's]
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: Option<u32>,
+    /// Begin no round that would last longer than so many minutes from the first one's start
+    #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    limit: Option<u32>,
     /// Which cases, and how often
     #[arg(long, value_enum, default_value = "quick")]
     preset: Preset,
@@ -329,11 +343,15 @@ impl BenchArgs {
         Ok(Wishes {
             preset: self.preset,
             workloads: self.workloads,
+            cases: self.cases,
             systems: self.systems.into_iter().flat_map(|list| list.0).collect(),
             command,
             baseline: self.baseline,
+            trust_noisy: self.trust_noisy,
+            slow: self.slow,
             rounds: self.runs,
             seconds: self.seconds,
+            limit: self.limit.map(|minutes| Duration::from_secs(60 * u64::from(minutes))),
             pinning: match (self.pin, self.free) {
                 (true, _) => Wish::Pin,
                 (_, true) => Wish::Free,

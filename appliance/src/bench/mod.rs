@@ -6,6 +6,7 @@
 //! report with their reason, and so do systems that cannot run at all. What a system is made of is downloaded before
 //! anything is wired.
 
+pub mod brake;
 pub mod chroot;
 pub mod noise;
 pub mod observe;
@@ -22,6 +23,7 @@ use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
@@ -64,8 +66,15 @@ pub fn run(plan: Plan) -> Result<ExitCode> {
     let mut wiring = Wiring::bare(&rootfs.dir)?;
     each(&mut systems, &interrupt, |system| wiring.add(system.segment(), &rootfs.dir))?;
     let names = Cell::new(0);
-    let site =
-        Site { wiring: &wiring, rootfs: &rootfs, pinning: plan.pinning, raw: &raw, interrupt: &interrupt, names };
+    let site = Site {
+        wiring: &wiring,
+        rootfs: &rootfs,
+        pinning: plan.pinning,
+        raw: &raw,
+        interrupt: &interrupt,
+        slow: plan.slow.as_ref(),
+        names,
+    };
     for candidate in systems.iter_mut().filter(|candidate| candidate.reason.is_none()) {
         candidate.reason = round::probe(candidate.system.as_ref(), &site)?;
     }
@@ -74,7 +83,8 @@ pub fn run(plan: Plan) -> Result<ExitCode> {
     }
     let able: Vec<&dyn System> =
         systems.iter().filter(|candidate| candidate.reason.is_none()).map(|c| c.system.as_ref()).collect();
-    let (outcomes, complete) = all_rounds(&plan, &able, &site)?;
+    let measured = all_rounds(&plan, &able, &site)?;
+    let (outcomes, complete) = (measured.outcomes, !measured.interrupted);
     let congestion_control = wiring.congestion_control().to_owned();
     drop(wiring);
 
@@ -82,6 +92,7 @@ pub fn run(plan: Plan) -> Result<ExitCode> {
         plan: &plan,
         started,
         complete,
+        rounds: measured.rounds,
         systems: systems.iter().map(Candidate::state).collect(),
         outcomes: &outcomes,
         rootfs: &rootfs,
@@ -144,12 +155,29 @@ fn prepare_output(out: &Path) -> Result<PathBuf> {
     Ok(raw)
 }
 
-/// Every round; false when an interrupt cut them short, with the runs until then.
-fn all_rounds(plan: &Plan, systems: &[&dyn System], site: &Site) -> Result<(Vec<Outcome>, bool)> {
+/// What came of the rounds.
+#[derive(Debug)]
+struct Rounds {
+    outcomes: Vec<Outcome>,
+    /// How many were begun.
+    rounds: u32,
+    /// Whether an interrupt cut the last one short.
+    interrupted: bool,
+}
+
+/// Every round that the limit has time for, and of an interrupted one the runs until then.
+fn all_rounds(plan: &Plan, systems: &[&dyn System], site: &Site) -> Result<Rounds> {
+    let started = Instant::now();
     let mut outcomes = Vec::new();
+    let mut disturbed = false;
     let mut progress = Progress::new(plan.rounds as usize * plan.cases.len() * systems.len(), 1);
     progress.expect_at_least(plan.estimate());
     for round in 1..=plan.rounds {
+        let done = round - 1;
+        if !plan.has_time_for_another(done, started.elapsed()) {
+            progress.finish(&format!("{} runs in {done} rounds: another would last beyond the limit", outcomes.len()));
+            return Ok(Rounds { outcomes, rounds: done, interrupted: false });
+        }
         for case in &plan.cases {
             for turn in 0..systems.len() {
                 let system = systems[(turn + round as usize - 1) % systems.len()];
@@ -160,14 +188,16 @@ fn all_rounds(plan: &Plan, systems: &[&dyn System], site: &Site) -> Result<(Vec<
                         for reason in outcome.values.iter().filter_map(|value| value.as_ref().err()) {
                             progress.note(&format!("{label}: {reason}"));
                         }
-                        if let Some(noise) = outcome.around.noise() {
-                            progress.note(&format!("{label}: noisy, {noise}"));
-                        }
+                        let noise = outcome.around.noise();
                         outcomes.push(outcome);
+                        // One word is enough on a host that is busy all the time.
+                        if let Some(noise) = noise.filter(|_| !std::mem::replace(&mut disturbed, true)) {
+                            progress.note(&format!("{label}: noisy, {noise}; the report has all noisy runs"));
+                        }
                     }
                     Err(_) if site.interrupt.raised() => {
                         progress.finish("interrupted: reporting the runs until here");
-                        return Ok((outcomes, false));
+                        return Ok(Rounds { outcomes, rounds: round, interrupted: true });
                     }
                     Err(error) => return Err(error.context(label)),
                 }
@@ -176,5 +206,5 @@ fn all_rounds(plan: &Plan, systems: &[&dyn System], site: &Site) -> Result<(Vec<
         }
     }
     progress.finish(&format!("{} runs", outcomes.len()));
-    Ok((outcomes, true))
+    Ok(Rounds { outcomes, rounds: plan.rounds, interrupted: false })
 }

@@ -36,6 +36,10 @@ impl<'a> RawFiles<'a> {
         self.place("server")
     }
 
+    pub fn switch(&self) -> PathBuf {
+        self.place("switch")
+    }
+
     /// The client's output.
     pub fn output(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.out()).unwrap_or_default()).into_owned()

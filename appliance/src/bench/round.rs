@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::brake::{Brake, SlowDown};
 use super::noise::{Before, Surroundings};
 use super::observe::{CPU_PERIOD, CpuWatch, MemoryWatch, Observed, Reader, Watch};
 use super::pinning::Pinning;
 use super::raw_files::RawFiles;
-use super::serve;
+use super::serve::{self, Serving};
 use super::systems::{Job, Role, System};
 use super::workloads::{Case, Values};
 use crate::interrupt::Interrupt;
@@ -34,6 +35,8 @@ pub struct Site<'a> {
     /// Folder for the tools' output.
     pub raw: &'a Path,
     pub interrupt: &'a Interrupt,
+    /// Who is slowed down on purpose.
+    pub slow: Option<&'a SlowDown>,
     /// How many unique names were given out.
     pub names: Cell<u32>,
 }
@@ -69,7 +72,7 @@ pub struct Outcome {
     pub round: u32,
     /// Each metric's value, or why there is none.
     pub values: Vec<Result<f64, String>>,
-    /// The first metric second by second, where the tool tells.
+    /// The first metric over time, every [`iperf3::STEP`](super::workloads::iperf3::STEP) seconds, where the tool tells.
     pub course: Vec<f64>,
     pub wall: Duration,
     /// CPU time of the system's process or the native client.
@@ -149,13 +152,18 @@ fn measure(
     outcome: &mut Outcome,
 ) -> Values {
     let server = case.server().map(|server| serve::start(&server, system, site, files)).transpose()?;
-    let server_before = server.as_ref().and_then(Process::cpu_time);
+    let server_before = server.as_ref().and_then(Serving::cpu_time);
     let before = Before::read();
 
-    let argv = case.client(system.server_address(), seconds);
+    let slow = site.slow.filter(|slow| slow.system == system.name());
+    let slowed = slow.and_then(|slow| case.slowed_client(slow.percent));
+    let brakes = slow.filter(|_| slowed.is_none());
+    let argv = slowed.unwrap_or_else(|| case.client(system.server_address(), seconds));
     let job = Job { argv: &argv, network: server.is_some(), init: case.is_init(), role: Role::Client };
     let started = Instant::now();
     let (client, reader) = start(system, site, &job, case.watch(), files)?;
+    let groups = [server.as_ref().map(Serving::ids).unwrap_or_default(), vec![client.id()]].concat();
+    let brake = brakes.map(|slow| Brake::pull(&groups, slow.percent));
     let mut memory = (case.watch() == Watch::Memory).then(MemoryWatch::new);
     let mut cpu = system.loses_cpu_time().then(CpuWatch::new);
     let limit = case.limit(seconds) + GRACE;
@@ -167,10 +175,11 @@ fn measure(
             cpu.look(pid);
         }
     })?;
+    drop(brake);
     let client_cpu = cpu.map_or(client_cpu, |cpu| cpu.total().max(client_cpu));
     outcome.wall = started.elapsed();
     outcome.guest_side = Some(client_cpu);
-    let server_after = server.as_ref().and_then(Process::cpu_time);
+    let server_after = server.as_ref().and_then(Serving::cpu_time);
     outcome.host_side = server_after.zip(server_before).map(|(after, before)| after.saturating_sub(before));
     let own = client_cpu + outcome.host_side.unwrap_or_default();
     let unsure = if system.loses_cpu_time() { CPU_PERIOD } else { Duration::ZERO };

@@ -1,8 +1,8 @@
-//! The server of a run: on the host's side, or in a guest of the system's own kind.
+//! The server of a run: on the host's side, or in a guest of the system's own kind, with what joins the two guests.
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use super::chroot;
 use super::raw_files::RawFiles;
 use super::round::Site;
-use super::systems::{Job, Role, System};
+use super::systems::{Job, Role, SWITCH_READY, System};
 use super::workloads::Server;
 use crate::process::Process;
 
@@ -19,8 +19,44 @@ const LIMIT: Duration = Duration::from_secs(15);
 /// Between a guest server's greeting and its listening.
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// A server that listens. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Serving {
+    server: Process,
+    switch: Option<Process>,
+}
+
+impl Serving {
+    /// CPU time of the server, or of its whole guest, and of the switch.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        let switch = self.switch.as_ref().and_then(Process::cpu_time).unwrap_or_default();
+        Some(self.server.cpu_time()? + switch)
+    }
+
+    /// The processes that serve.
+    pub fn ids(&self) -> Vec<u32> {
+        std::iter::once(&self.server).chain(&self.switch).map(Process::id).collect()
+    }
+}
+
 /// Starts `server` for clients of `system` and waits until it listens.
-pub(super) fn start(server: &Server, system: &dyn System, site: &Site, files: &RawFiles) -> Result<Process> {
+pub(super) fn start(server: &Server, system: &dyn System, site: &Site, files: &RawFiles) -> Result<Serving> {
+    let switch = system.switch(site)?.map(|command| start_switch(command, site, files)).transpose()?;
+    Ok(Serving { server: start_server(server, system, site, files)?, switch })
+}
+
+fn start_switch(mut command: Command, site: &Site, files: &RawFiles) -> Result<Process> {
+    let log = File::create(files.switch())?;
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    let process = Process::spawn("appliance switch", command)?;
+    let ready = site.interrupt.wait_for(LIMIT, || !process.is_running() || says(&files.switch(), SWITCH_READY))?;
+    if !ready || !process.is_running() {
+        bail!("the switch did not start: {}", fs::read_to_string(files.switch()).unwrap_or_default().trim());
+    }
+    Ok(process)
+}
+
+fn start_server(server: &Server, system: &dyn System, site: &Site, files: &RawFiles) -> Result<Process> {
     let name = server.argv.first().map_or("server", String::as_str);
     let in_guest = system.serves_in_guest();
     let mut command = if in_guest {

@@ -1,7 +1,10 @@
 //! What changed since an earlier report, beyond noise.
 //!
-//! Runs of the same system, case and metric are judged against each other, all rows of a system together. Where native itself
-//! changed in a row, the host did, and the row's other systems are judged by their ratios to native instead.
+//! Runs of the same system, case and metric are judged against each other, all rows of a system together. Two reports are
+//! of two times, and what the host did differently then is in all of a report's runs: interleaving helps within one
+//! report only. Hence three rules. Where native itself changed in a row, the host did, and the row's other systems are
+//! judged by their ratios to native instead. A change that native shares by half or more, significant there or not, is
+//! the host's, and no verdict. And a row has none when half of its runs or of native's, then or now, were noisy.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +36,9 @@ pub struct Change {
     pub before: f64,
     pub now: f64,
     pub by_ratio: bool,
+    /// Whether half of the runs or more were noisy, so that there is no verdict.
+    #[serde(default)]
+    pub disturbed: bool,
     #[serde(flatten)]
     pub judged: Judged,
 }
@@ -42,17 +48,33 @@ struct Row<'a> {
     before: Vec<f64>,
     now: Vec<f64>,
     by_ratio: bool,
+    disturbed: bool,
+    /// What native's median became of 1.
+    native: Option<f64>,
 }
 
 impl Comparison {
-    /// Compares `report` with `earlier`, which was read from `path`.
-    pub fn new(report: &Report, earlier: &Report, path: &str) -> Self {
+    /// Compares `report` with `earlier`, which was read from `path`. With `trust_noisy`, noisy runs are as good as others.
+    pub fn new(report: &Report, earlier: &Report, path: &str, trust_noisy: bool) -> Self {
+        let disturbed = |series: &Series, then: &Series| {
+            let bases = [report.sibling(series, BASE), earlier.sibling(series, BASE)];
+            !trust_noisy && [series, then].into_iter().chain(bases.into_iter().flatten()).any(Series::is_disturbed)
+        };
         let mut rows: Vec<Row> = report
             .results
             .iter()
             .filter_map(|series| {
                 let then = earlier.sibling(series, &series.system)?;
-                Some(Row { series, before: then.values(), now: series.values(), by_ratio: false })
+                let base = report.sibling(series, BASE).and_then(|now| now.median);
+                let base_then = earlier.sibling(series, BASE).and_then(|then| then.median);
+                Some(Row {
+                    series,
+                    before: then.values(),
+                    now: series.values(),
+                    by_ratio: false,
+                    disturbed: disturbed(series, then),
+                    native: base.zip(base_then).map(|(now, then)| now / then),
+                })
             })
             .filter(|row| !row.before.is_empty() && !row.now.is_empty())
             .collect();
@@ -82,26 +104,56 @@ impl Comparison {
         self.changes.iter().filter(|change| changed(change.judged.verdict))
     }
 
-    /// How many rows had too few runs for any verdict.
-    pub fn unknown(&self) -> usize {
-        self.changes.iter().filter(|change| change.judged.verdict == Verdict::Unknown).count()
+    /// How many rows could have had a verdict.
+    pub fn told(&self) -> usize {
+        self.changes.iter().filter(|change| change.judged.verdict != Verdict::Unknown).count()
+    }
+
+    /// What to say about the rows that could not.
+    pub fn remarks(&self) -> Vec<String> {
+        let count = |disturbed: bool| {
+            let silent = |change: &&Change| change.judged.verdict == Verdict::Unknown && change.disturbed == disturbed;
+            self.changes.iter().filter(silent).count()
+        };
+        let remark = |rows: usize, why: &str| (rows > 0).then(|| format!("{rows} rows {why}"));
+        [
+            remark(count(false), "have too few rounds to tell: no difference could have shown"),
+            remark(count(true), "were too disturbed to tell: half of their runs or more are noisy (--trust-noisy)"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 
 impl Row<'_> {
-    fn change(&self, judged: Judged) -> Option<Change> {
+    fn change(&self, mut judged: Judged) -> Option<Change> {
         let series = self.series;
+        let (before, now) = (median(&self.before)?, median(&self.now)?);
+        if self.disturbed {
+            judged.verdict = Verdict::Unknown;
+        } else if changed(judged.verdict) && self.is_shared_by_native(before, now) {
+            judged.verdict = Verdict::Same;
+        }
         Some(Change {
             system: series.system.clone(),
             workload: series.workload.clone(),
             case: series.case.clone(),
             metric: series.metric.clone(),
             unit: series.unit.clone(),
-            before: median(&self.before)?,
-            now: median(&self.now)?,
+            before,
+            now,
             by_ratio: self.by_ratio,
+            disturbed: self.disturbed,
             judged,
         })
+    }
+
+    /// Whether native went at least half as far in the same direction.
+    fn is_shared_by_native(&self, before: f64, now: f64) -> bool {
+        let Some(native) = self.native.filter(|_| self.series.system != BASE && !self.by_ratio) else { return false };
+        let (change, native) = ((now / before).ln(), native.ln());
+        change * native > 0.0 && native.abs() >= change.abs() / 2.0
     }
 }
 
@@ -161,15 +213,15 @@ mod tests {
     #[test]
     fn one_build_does_not_differ_from_itself() {
         let (a, b) = (with_values(&NATIVE, &guest(1.0)), with_values(&NATIVE, &guest(1.004)));
-        let comparison = Comparison::new(&b, &a, "a.json");
-        assert_eq!((comparison.verdicts().count(), comparison.changes.len(), comparison.unknown()), (0, 2, 0));
+        let comparison = Comparison::new(&b, &a, "a.json", false);
+        assert_eq!((comparison.verdicts().count(), comparison.changes.len(), comparison.told()), (0, 2, 2));
         assert!(comparison.caveats.is_empty());
     }
 
     #[test]
     fn ten_percent_less_is_found_and_named() {
         let (a, b) = (with_values(&NATIVE, &guest(1.0)), with_values(&NATIVE, &guest(0.9)));
-        let comparison = Comparison::new(&b, &a, "a.json");
+        let comparison = Comparison::new(&b, &a, "a.json", false);
         let found: Vec<&Change> = comparison.verdicts().collect();
         assert_eq!((found.len(), found[0].system.as_str()), (1, "nommu-patch"));
         assert_eq!((found[0].judged.verdict, found[0].by_ratio), (Verdict::Worse, false));
@@ -180,10 +232,33 @@ mod tests {
     fn a_slower_host_is_not_held_against_the_guest() {
         let slow = |values: &[f64]| values.iter().map(|value| value * 0.8).collect::<Vec<_>>();
         let (a, b) = (with_values(&NATIVE, &guest(1.0)), with_values(&slow(&NATIVE), &slow(&guest(1.0))));
-        let comparison = Comparison::new(&b, &a, "a.json");
+        let comparison = Comparison::new(&b, &a, "a.json", false);
         let found: Vec<&str> = comparison.verdicts().map(|change| change.system.as_str()).collect();
         assert_eq!(found, ["native"]);
         assert!(comparison.changes.iter().any(|change| change.system == "nommu-patch" && change.by_ratio));
+    }
+
+    #[test]
+    fn half_of_a_change_by_native_takes_the_blame() {
+        let scaled = |factor: f64| NATIVE.map(|value| value * factor);
+        let before = with_values(&NATIVE, &guest(1.0));
+        // Four percent of native's are no verdict of their own, and yet most of the guest's seven.
+        let found = |native: f64, ours: f64| {
+            let now = with_values(&scaled(native), &guest(ours));
+            Comparison::new(&now, &before, "a.json", false).verdicts().count()
+        };
+        assert_eq!([found(0.96, 0.93), found(1.04, 0.93), found(0.98, 0.9)], [0, 1, 1]);
+    }
+
+    #[test]
+    fn disturbed_rows_have_no_verdict_unless_they_are_trusted() {
+        let (before, mut now) = (with_values(&NATIVE, &guest(1.0)), with_values(&NATIVE, &guest(0.9)));
+        let native = now.results.iter_mut().find(|series| series.system == BASE).unwrap();
+        native.runs.iter_mut().take(4).for_each(|run| run.noise = Some("others used 40 % of a CPU".into()));
+        let comparison = Comparison::new(&now, &before, "a.json", false);
+        assert_eq!((comparison.verdicts().count(), comparison.told()), (0, 0));
+        assert!(comparison.remarks()[0].starts_with("2 rows were too disturbed"), "{:?}", comparison.remarks());
+        assert_eq!(Comparison::new(&now, &before, "a.json", true).verdicts().count(), 1);
     }
 
     #[test]
@@ -191,8 +266,9 @@ mod tests {
         let (a, mut b) = (with_values(&NATIVE[..3], &guest(1.0)[..3]), with_values(&NATIVE[..3], &guest(0.5)[..3]));
         b.settings.seconds = 10;
         b.settings.guest_side_cpu = None;
-        let comparison = Comparison::new(&b, &a, "a.json");
-        assert_eq!((comparison.verdicts().count(), comparison.unknown()), (0, 2));
+        let comparison = Comparison::new(&b, &a, "a.json", false);
+        assert_eq!((comparison.verdicts().count(), comparison.told()), (0, 0));
+        assert!(comparison.remarks()[0].starts_with("2 rows have too few"));
         assert_eq!(comparison.caveats.len(), 2, "{:?}", comparison.caveats);
     }
 }

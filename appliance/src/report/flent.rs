@@ -28,16 +28,18 @@ fn file_name(series: &Series) -> String {
 }
 
 fn document(report: &Report, series: &Series) -> Value {
-    let seconds = series.runs.iter().map(|run| run.course.len()).max().unwrap_or(0);
+    let steps = series.runs.iter().map(|run| run.course.len()).max().unwrap_or(0);
     let rounds = report.settings.rounds as usize;
-    let mut values: Vec<Option<f64>> = vec![None; seconds * rounds];
+    let mut values: Vec<Option<f64>> = vec![None; steps * rounds];
     for run in &series.runs {
-        let start = (run.round as usize).saturating_sub(1) * seconds;
+        let start = (run.round as usize).saturating_sub(1) * steps;
         for (place, value) in values.iter_mut().skip(start).zip(&run.course) {
             *place = Some(megabits(*value, &series.unit));
         }
     }
-    let points = values.iter().enumerate().filter_map(|(t, value)| Some(json!({"t": t, "val": (*value)?})));
+    let step = report.settings.course_seconds;
+    let times: Vec<f64> = (0..values.len()).map(|place| place as f64 * step).collect();
+    let points = times.iter().zip(&values).filter_map(|(t, value)| Some(json!({"t": t, "val": (*value)?})));
     let points: Vec<Value> = points.collect();
     let started = format!("{}.000000Z", report.started.trim_end_matches('Z'));
     let mut kernel = report.machine.kernel.split(' ');
@@ -48,9 +50,9 @@ fn document(report: &Report, series: &Series) -> Value {
             "TITLE": format!("{} {}", series.system, series.case),
             "TIME": started,
             "T0": started,
-            "LENGTH": values.len(),
-            "TOTAL_LENGTH": values.len(),
-            "STEP_SIZE": 1.0,
+            "LENGTH": values.len() as f64 * step,
+            "TOTAL_LENGTH": values.len() as f64 * step,
+            "STEP_SIZE": step,
             "HOST": "server",
             "HOSTS": ["server"],
             "LOCAL_HOST": series.system,
@@ -62,7 +64,7 @@ fn document(report: &Report, series: &Series) -> Value {
             "SERIES_META": {STREAM: {"UNITS": "Mbits/s", "RUNNER": "appliance"}},
             "TEST_PARAMETERS": {},
         },
-        "x_values": (0..values.len()).map(|t| t as f64).collect::<Vec<_>>(),
+        "x_values": times,
         "results": {STREAM: values},
         "raw_values": {STREAM: points},
     })

@@ -61,6 +61,9 @@ fn remarks(report: &Report) -> String {
     if !report.complete {
         items.push("<li><strong>Interrupted</strong>: the rounds are not complete.</li>\n".to_owned());
     }
+    if let Some(slowed) = &report.settings.slowed {
+        items.push(format!("<li><strong>Slowed down on purpose</strong>: {} percent.</li>\n", escape(slowed)));
+    }
     for round in report.rounds.iter().filter(|round| round.is_noisy()) {
         items.push(format!(
             "<li><strong>Noisy</strong>: in round {}, {} of {} runs were disturbed (load {:.1}, {:.0} % of a CPU \
@@ -113,12 +116,11 @@ fn changes(comparison: &Comparison) -> String {
         let class = if change.judged.verdict == Verdict::Better { "better" } else { "worse" };
         _ = writeln!(text, "<li class=\"{class}\">{}</li>", escape(&describe(change)));
     }
-    let told = comparison.changes.len() - comparison.unknown();
     if comparison.verdicts().next().is_none() {
-        _ = writeln!(text, "<li>No change beyond noise in {told} rows.</li>");
+        _ = writeln!(text, "<li>No change beyond noise in {} rows.</li>", comparison.told());
     }
-    if comparison.unknown() > 0 {
-        _ = writeln!(text, "<li>{} rows have too few rounds to tell.</li>", comparison.unknown());
+    for remark in comparison.remarks() {
+        _ = writeln!(text, "<li>{}</li>", escape(&remark));
     }
     text + "</ul>\n"
 }
@@ -222,14 +224,25 @@ fn curves(report: &Report) -> Result<String> {
     }
     for row in report.rows() {
         let lines = over_time(report, row);
-        let seconds = lines.iter().map(|line| line.points.len()).max().unwrap_or(0);
-        if seconds > 1 {
-            let marks = (1..=seconds).map(|second| (second as f64, second.to_string())).collect();
-            let plot = plot::lines(&lines, &marks, ["second", &row.unit], Scale::Linear)?;
+        let steps = lines.iter().map(|line| line.points.len()).max().unwrap_or(0);
+        if steps > 1 {
+            let marks = time_marks(steps as f64 * report.settings.course_seconds);
+            let plot = plot::lines(&lines, &marks, ["seconds", &row.unit], Scale::Linear)?;
             cards += &card(&format!("{} {} over time", row.workload, row.case), "median and range of rounds", &plot);
         }
     }
     Ok(if cards.is_empty() { cards } else { format!("<h2>Curves</h2>\n<div class=\"cards\">\n{cards}</div>\n") })
+}
+
+/// Five to ten marks at round times within `seconds`.
+fn time_marks(seconds: f64) -> Marks {
+    let step = [0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0].into_iter().find(|step| seconds / step <= 10.0);
+    let step = step.unwrap_or(300.0);
+    let mark = |n: u32| {
+        let place = f64::from(n) * step;
+        (place, format!("{place:.1}").trim_end_matches(".0").to_owned())
+    };
+    (1..=(seconds / step).round() as u32).map(mark).collect()
 }
 
 /// One line per system, of the points that `place` gives its series.
@@ -270,14 +283,14 @@ fn percentiles(report: &Report, case: &str) -> (Vec<Line>, Marks) {
     (lines, PLACES.iter().zip(0..).map(|((_, text), place)| (f64::from(place), (*text).to_owned())).collect())
 }
 
-/// Second by second, the median of the rounds with their range.
+/// Step by step, the median of the rounds with their range.
 fn over_time(report: &Report, row: &Series) -> Vec<Line> {
     let line = |series: &Series| {
         let longest = series.runs.iter().map(|run| run.course.len()).max().unwrap_or(0);
-        let points = (0..longest).filter_map(|second| {
-            let values: Vec<f64> = series.runs.iter().filter_map(|run| run.course.get(second).copied()).collect();
+        let points = (0..longest).filter_map(|step| {
+            let values: Vec<f64> = series.runs.iter().filter_map(|run| run.course.get(step).copied()).collect();
             let (low, high) = (values.iter().copied().reduce(f64::min)?, values.iter().copied().reduce(f64::max)?);
-            Some((second as f64 + 1.0, low, stats::median(&values)?, high))
+            Some(((step as f64 + 1.0) * report.settings.course_seconds, low, stats::median(&values)?, high))
         });
         Line { colour: colour(report, &series.system), points: points.collect() }
     };

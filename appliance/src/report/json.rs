@@ -49,7 +49,8 @@ mod tests {
         let top = "baseline complete finished generator machine results rounds schema_version settings started systems";
         assert_eq!(keys(&json), top);
         assert_eq!(keys(&json["machine"]), "clock_source cpu_model cpus kernel memory_bytes virtualized");
-        let settings = "cases congestion_control guest_side_cpu host_side_cpu preset rootfs rounds seconds vmlinux";
+        let settings = "cases congestion_control course_seconds guest_side_cpu host_side_cpu preset rootfs rounds seconds slowed \
+                        vmlinux";
         assert_eq!(keys(&json["settings"]), settings);
         assert_eq!(keys(&json["systems"][2]), "name ran reason version");
         let series = &json["results"][1];

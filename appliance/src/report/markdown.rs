@@ -35,6 +35,9 @@ pub fn document(report: &Report) -> String {
         cpu(settings.guest_side_cpu),
         settings.congestion_control,
     );
+    if let Some(slowed) = &settings.slowed {
+        _ = writeln!(text, "- **slowed down on purpose**: {slowed} percent");
+    }
     if !report.complete {
         text += "- **interrupted**: the rounds are not complete\n";
     }
@@ -108,14 +111,10 @@ fn changes(comparison: &Comparison) -> String {
         _ = writeln!(text, "- {}", describe(change));
     }
     if comparison.verdicts().next().is_none() {
-        _ = writeln!(text, "- no change beyond noise in {} rows", comparison.changes.len() - comparison.unknown());
+        _ = writeln!(text, "- no change beyond noise in {} rows", comparison.told());
     }
-    if comparison.unknown() > 0 {
-        _ = writeln!(
-            text,
-            "- {} rows have too few rounds to tell: no difference could have shown",
-            comparison.unknown()
-        );
+    for remark in comparison.remarks() {
+        _ = writeln!(text, "- {remark}");
     }
     text
 }
@@ -183,10 +182,11 @@ fn cpu_table(report: &Report) -> String {
     let mut table = new_table();
     table.set_header(["run", "system", "guest side", "host side"]);
     let seconds = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.2}"));
-    let mut last = None;
+    let mut seen = Vec::new();
     for series in &report.results {
         let key = (&series.workload, &series.case, &series.system);
-        if last.replace(key) != Some(key) && series.median.is_some() {
+        if !seen.contains(&key) && series.median.is_some() {
+            seen.push(key);
             let cpu = series.cpu_seconds;
             let name = format!("{} {}", series.workload, series.case);
             table.add_row([name, series.system.clone(), seconds(cpu.guest_side), seconds(cpu.host_side)]);
@@ -277,10 +277,10 @@ mod tests {
         let slower = guest.map(|value| value * 0.9);
         let before = crate::report::tests::with_values(&native, &guest);
         let mut now = crate::report::tests::with_values(&native, &slower);
-        now.baseline = Some(Comparison::new(&now, &before, "old/report.json"));
+        now.baseline = Some(Comparison::new(&now, &before, "old/report.json", false));
         let text = summary(&now);
         assert!(text.contains("- nommu-patch: iperf3 tcp throughput is worse, 20.2 → 18.2 Gbit/s (-10.0 %"), "{text}");
-        now.baseline = Some(Comparison::new(&before, &before, "old/report.json"));
+        now.baseline = Some(Comparison::new(&before, &before, "old/report.json", false));
         assert!(summary(&now).contains("no change beyond noise in 2 rows"));
     }
 }

@@ -24,6 +24,7 @@ use crate::bench::pinning::Pinning;
 use crate::bench::plan::Plan;
 use crate::bench::round::Outcome;
 use crate::bench::stats::verdict::{Pair, judge};
+use crate::bench::workloads::iperf3;
 use crate::rootfs::Rootfs;
 use comparison::Comparison;
 use machine::Machine;
@@ -72,12 +73,23 @@ pub struct Settings {
     pub host_side_cpu: Option<usize>,
     pub guest_side_cpu: Option<usize>,
     pub congestion_control: String,
+    /// Seconds between the points of a run's course.
+    #[serde(default = "one_second")]
+    pub course_seconds: f64,
+    /// Who was slowed down on purpose, as `SYSTEM=PERCENT`; null for an honest report.
+    #[serde(default)]
+    pub slowed: Option<String>,
     pub rootfs: RootfsState,
     /// The kernel that the nommu systems booted; null without one.
     pub vmlinux: Option<json::FileState>,
     /// What was run.
     #[serde(default)]
     pub cases: Vec<CaseState>,
+}
+
+/// What reports had before they said so.
+fn one_second() -> f64 {
+    1.0
 }
 
 /// The command lines of a case; `SERVER` stands for the server's address.
@@ -150,6 +162,8 @@ pub struct Measured<'a> {
     pub plan: &'a Plan,
     pub started: Timestamp,
     pub complete: bool,
+    /// How many were begun.
+    pub rounds: u32,
     /// Every system that was asked for.
     pub systems: Vec<SystemState>,
     pub outcomes: &'a [Outcome],
@@ -172,13 +186,14 @@ impl Report {
             complete: measured.complete,
             machine: Machine::read(),
             settings: Settings::of(&measured),
-            rounds: (1..=plan.rounds).filter_map(|round| RoundState::of(round, measured.outcomes)).collect(),
+            rounds: (1..=measured.rounds).filter_map(|round| RoundState::of(round, measured.outcomes)).collect(),
             results: fold_all(plan, &measured.systems, measured.outcomes),
             systems: measured.systems,
             baseline: None,
         };
         report.judge_against_native();
-        report.baseline = measured.baseline.map(|(path, earlier)| Comparison::new(&report, earlier, path));
+        report.baseline =
+            measured.baseline.map(|(path, earlier)| Comparison::new(&report, earlier, path, plan.trust_noisy));
         report
     }
 
@@ -293,11 +308,13 @@ impl Settings {
         });
         Self {
             preset: plan.preset.name().into(),
-            rounds: plan.rounds,
+            rounds: measured.rounds,
             seconds: plan.seconds,
             host_side_cpu: host_side,
             guest_side_cpu: guest_side,
             congestion_control: measured.congestion_control.clone(),
+            course_seconds: iperf3::STEP,
+            slowed: plan.slow.as_ref().map(|slow| format!("{}={}", slow.system, slow.percent)),
             rootfs: RootfsState {
                 path: measured.rootfs.dir.display().to_string(),
                 recipe: stamp.map(|stamp| stamp.recipe.clone()),
@@ -370,6 +387,8 @@ pub(crate) mod tests {
                 host_side_cpu: Some(0),
                 guest_side_cpu: Some(1),
                 congestion_control: "cubic".into(),
+                course_seconds: 0.2,
+                slowed: None,
                 rootfs: RootfsState { path: "/r".into(), recipe: None, recipe_hash: None },
                 vmlinux: None,
                 cases: vec![CaseState {

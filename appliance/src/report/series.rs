@@ -45,7 +45,7 @@ pub struct Run {
     pub noise: Option<String>,
     #[serde(default)]
     pub surroundings: Surroundings,
-    /// The metric second by second, where the tool tells.
+    /// The metric over time, every `settings.course_seconds`, where the tool tells.
     #[serde(default)]
     pub course: Vec<f64>,
     pub wall_seconds: f64,
@@ -114,6 +114,12 @@ impl Series {
     /// The values that there are, in the order of the rounds.
     pub fn values(&self) -> Vec<f64> {
         self.runs.iter().filter_map(|run| run.value).collect()
+    }
+
+    /// Whether half of the runs or more were noisy.
+    pub(super) fn is_disturbed(&self) -> bool {
+        let noisy = self.runs.iter().filter(|run| run.noise.is_some()).count();
+        noisy > 0 && noisy * 2 >= self.runs.len()
     }
 
     /// Values divided by those of `base` in the same round.

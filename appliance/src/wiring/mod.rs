@@ -9,6 +9,7 @@
 //!                         +-- port1 ---- second guest 10.79.0.3
 //!                         +-- port2, port3: the same without vnet_hdr, 10.79.0.4 and .5
 //!    veth1  10.80.0.1/24 ------------------------------ veth1  10.80.0.2/24   the same without offloads
+//!    shared memory of two guests, 10.83.0.1 and .2
 //!    tap1   10.81.0.1/24 ---- the same without vnet_hdr, 10.81.0.2
 //!                                                    namespace flatland-<pid>-sandbox
 //!    veth2  10.82.0.1/24 ------------------------------ veth2  10.82.0.2/24   gVisor's
@@ -56,13 +57,18 @@ pub const PLAIN_TAP_HOST: &str = "10.81.0.1";
 pub const SANDBOX_HOST: &str = "10.82.0.1";
 /// gVisor's address.
 pub const SANDBOX_GUEST: &str = "10.82.0.2";
+/// The address of a guest on shared memory that serves.
+pub const SHARED_SERVER: &str = "10.83.0.1";
+/// The address of its client.
+pub const SHARED_CLIENT: &str = "10.83.0.2";
 /// gVisor's end of the pair.
 pub const SANDBOX_VETH: &str = "veth2";
 /// The host's own.
 pub const LOOPBACK: &str = "127.0.0.1";
 /// Prefix length of every subnet.
 const PREFIX: u8 = 24;
-const NETMASK: &str = "255.255.255.0";
+/// The same as a mask.
+pub const NETMASK: &str = "255.255.255.0";
 const TAP: &str = "tap0";
 const PLAIN_TAP: &str = "tap1";
 const VETH: &str = "veth0";

@@ -32,6 +32,8 @@ pub enum Segment {
     Sandbox,
     /// The loopback, which is always there.
     Loopback,
+    /// Memory that guests share, made by themselves.
+    SharedMemory,
 }
 
 /// A tap on the bridge.
@@ -111,7 +113,7 @@ pub(super) fn make(wiring: &mut Wiring, segment: Segment, rootfs: &Path) -> Resu
         }
         Segment::Bridge => make_bridge(wiring),
         Segment::Sandbox => make_sandbox(wiring),
-        Segment::Loopback => Ok(()),
+        Segment::Loopback | Segment::SharedMemory => Ok(()),
     }
 }
 

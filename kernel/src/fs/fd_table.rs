@@ -3,7 +3,7 @@
 use super::file::OpenFile;
 use super::locks;
 use crate::error::{Errno, Result};
-use crate::sync::{Rank, SpinLock};
+use crate::sync::{Rank, SpinGuard, SpinLock};
 use crate::task::{Fd, Thread};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -59,6 +59,19 @@ pub struct FdTable {
     inner: SpinLock<Slots>,
 }
 
+/// A descriptor table that stays as it is meanwhile.
+pub struct Lookup<'a>(SpinGuard<'a, Slots>);
+
+impl Lookup<'_> {
+    /// The description that `fd` refers to. EBADF if it is not open.
+    pub fn get(&self, fd: Fd) -> Result<&Arc<OpenFile>> {
+        match self.0.slots.get(index(fd)?) {
+            Some(Some(slot)) => Ok(&slot.file),
+            _ => Err(Errno::EBADF.into()),
+        }
+    }
+}
+
 impl fmt::Debug for FdTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.descriptors()).finish()
@@ -95,12 +108,12 @@ impl FdTable {
 
     /// The description that `fd` refers to. EBADF if it is not open.
     pub fn get(&self, fd: Fd) -> Result<Arc<OpenFile>> {
-        let i = index(fd)?;
-        let inner = self.inner.lock();
-        match inner.slots.get(i) {
-            Some(Some(slot)) => Ok(slot.file.clone()),
-            _ => Err(Errno::EBADF.into()),
-        }
+        self.lookup().get(fd).cloned()
+    }
+
+    /// For looking many numbers up at once.
+    pub fn lookup(&self) -> Lookup<'_> {
+        Lookup(self.inner.lock())
     }
 
     /// Gives `file` the lowest free number at or above `from`, below `limit` (RLIMIT_NOFILE). EMFILE if there is none.

@@ -227,6 +227,7 @@ pub struct OpenFile {
     flags: AtomicU32,
     offset: SpinLock<u64>,
     path: Option<super::Path>,
+    has_readiness: bool,
     /// The epoll instances that watch it.
     watchers: SpinLock<Watchers>,
     /// Whom to signal when it becomes ready.
@@ -263,7 +264,10 @@ impl OpenFile {
             | OpenFlags::TRUNC
             | OpenFlags::CLOEXEC
             | OpenFlags::ASYNC;
+        let kind = path.as_ref().map(|p| p.inode().kind());
+        let by_kind = || !matches!(kind, Some(FileKind::Regular | FileKind::Directory | FileKind::BlockDevice));
         Arc::new(OpenFile {
+            has_readiness: ops.has_readiness().unwrap_or_else(by_kind),
             ops,
             flags: AtomicU32::new((flags & !spent).bits()),
             offset: SpinLock::new(Rank::OpenFile, 0),
@@ -378,9 +382,7 @@ impl OpenFile {
 
     /// Whether it has any readiness to wait for: regular files are always ready.
     pub fn has_readiness(&self) -> bool {
-        let kind = self.inode().map(|i| i.kind());
-        let by_kind = || !matches!(kind, Some(FileKind::Regular | FileKind::Directory | FileKind::BlockDevice));
-        self.ops.has_readiness().unwrap_or_else(by_kind)
+        self.has_readiness
     }
 
     /// The present readiness.

@@ -30,6 +30,11 @@ impl Areas {
         self.by_start.range(first..end.max(first)).map(|(_, a)| a)
     }
 
+    /// The parts of the mappings inside `range`, lowest address first.
+    pub(super) fn parts(&self, range: &Range<usize>) -> impl Iterator<Item = VmArea> {
+        self.overlapping(core::slice::from_ref(range)).filter(|a| a.end > range.start).map(|a| a.part(range))
+    }
+
     /// Takes the parts inside `range` out of the list, splitting mappings at its ends.
     pub(super) fn carve(&mut self, range: &Range<usize>) -> Vec<VmArea> {
         let mut touched = Vec::new();

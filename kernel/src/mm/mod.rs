@@ -3,9 +3,14 @@
 #[allow(unsafe_code)]
 pub mod alloc;
 mod areas;
+mod contents;
+mod faults;
 mod frames;
+mod mapping;
 mod page_map;
 mod parked;
+mod program_break;
+mod remap;
 pub mod residency;
 mod shared_memory;
 mod sites;
@@ -17,8 +22,10 @@ pub mod user;
 mod vm_area;
 pub mod window;
 
+pub use faults::{Access, FaultError};
+pub use mapping::{MapRequest, Placement};
 pub use shared_memory::SharedMemory;
-pub use space::{Access, FaultError, MapRequest, Mm, Placement, ProgramLayout, Shared, page_align_up};
+pub use space::{Mm, ProgramLayout, Shared, page_align_up};
 pub use texts::Version as FileVersion;
 pub use user::{IovDest, IovSource, MAX_IOVECS, Pod, UserPtr, UserSlice};
 pub use vm_area::{Backing, FileBacking, MemoryBacking, VmArea, VmFlags};

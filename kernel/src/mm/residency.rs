@@ -479,7 +479,7 @@ pub(super) fn finish_unmap(mm: &Mm, parts: &[VmArea], keep_range: bool) {
     let others = others.unwrap_or_default();
     let reserved = mm.break_range();
     for area in parts {
-        super::space::release(area);
+        super::mapping::release(area);
         note_detached(area);
         if !keep_range {
             let mut kept = others.clone();
@@ -577,9 +577,9 @@ pub(super) fn release_all(areas: &[VmArea]) {
     for group in areas.chunk_by(|a, b| a.end == b.start) {
         let span = group[0].start..group[group.len() - 1].end;
         if group.len() > 1 && group.iter().any(|a| !matches!(a.backing, Backing::Anonymous)) {
-            super::space::release_span(span, group);
+            super::mapping::release_span(span, group);
         } else {
-            group.iter().for_each(super::space::release);
+            group.iter().for_each(super::mapping::release);
         }
     }
 }
@@ -596,7 +596,7 @@ fn settle(to: &Arc<Mm>, from: &[VmArea], contested: &[Range<usize>]) {
         match &area.backing {
             Backing::File(_) => {
                 for part in different(area, from, &contested) {
-                    failed = super::space::show_file(area, part).err().or(failed);
+                    failed = super::mapping::show_file(area, part).err().or(failed);
                 }
             }
             Backing::Memory(_) => {

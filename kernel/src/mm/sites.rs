@@ -1,6 +1,7 @@
 //! System call sites in an address space: from the first trap to the patched image (`texts`), and back.
 
-use super::space::{Mm, show_file};
+use super::mapping::show_file;
+use super::space::Mm;
 use super::vm_area::{Backing, VmArea, VmFlags};
 use super::window::{STUB_DISTANCE, window};
 use super::{residency, user};

@@ -18,18 +18,33 @@ use crate::time::{self, Duration, Instant};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-/// A file of interest; `None` stands for a descriptor that is not open.
+/// What a descriptor of interest stands for.
+enum Subject {
+    /// Nothing: it is not open.
+    Closed,
+    /// A file that is always ready: it need not be held on to.
+    Ready,
+    File(Arc<OpenFile>),
+}
+
+/// A descriptor of interest.
 struct Wanted {
-    file: Option<Arc<OpenFile>>,
+    subject: Subject,
     /// What ends the wait.
     interest: PollEvents,
 }
 
 impl Wanted {
+    fn new(file: &Arc<OpenFile>, interest: PollEvents) -> Self {
+        let subject = if file.has_readiness() { Subject::File(file.clone()) } else { Subject::Ready };
+        Wanted { subject, interest }
+    }
+
     fn look(&self, watch: &mut PollWatch<'_>) -> PollEvents {
-        match &self.file {
-            Some(file) => file.poll(watch) & self.interest,
-            None => PollEvents::NVAL,
+        match &self.subject {
+            Subject::File(file) => file.poll(watch) & self.interest,
+            Subject::Ready => (PollEvents::READABLE | PollEvents::WRITABLE) & self.interest,
+            Subject::Closed => PollEvents::NVAL,
         }
     }
 }
@@ -72,21 +87,23 @@ fn do_poll(t: &Thread, fds: UserPtr<PollFd>, count: u32, patience: Patience) -> 
         return Err(Errno::EINVAL.because("more descriptors than RLIMIT_NOFILE"));
     }
     let entries = fds.read_many(count as usize)?;
-    let table = t.files();
     let mut wanted = Vec::with_capacity(entries.len());
     // Negative descriptors are passed over: they take part with no file and no events.
     let mut indices = Vec::with_capacity(entries.len());
+    let files = t.files();
+    let table = files.lookup();
     for (i, &[low, high, events, _]) in entries.iter().enumerate() {
         let fd = Fd((u32::from(low) | u32::from(high) << 16) as i32);
         if fd.0 >= 0 {
-            let file = table.get(fd).ok().filter(|f| !f.is_path_only());
             // Errors and hang-ups are reported unasked; select(2) does not.
             let interest = PollEvents::from_bits_truncate(u32::from(events)) | PollEvents::ALWAYS;
-            wanted.push(Wanted { file, interest });
+            let file = table.get(fd).ok().filter(|f| !f.is_path_only());
+            wanted.push(file.map_or(Wanted { subject: Subject::Closed, interest }, |f| Wanted::new(f, interest)));
             indices.push(i);
         }
     }
     drop(table);
+    drop(files);
     let (found, interrupted) = wait_for_any(t, &wanted, patience);
     let mut revents = alloc::vec![0u16; entries.len()];
     for (i, events) in indices.iter().zip(&found) {
@@ -186,22 +203,22 @@ impl FdSet {
         Ok(FdSet { at, words, events })
     }
 
-    fn has(&self, fd: usize) -> bool {
-        self.words.get(fd / 64).is_some_and(|w| w & (1 << (fd % 64)) != 0)
+    /// The descriptors from `64 * index` on, a bit each.
+    fn word(&self, index: usize) -> u64 {
+        self.words.get(index).copied().unwrap_or(0)
     }
 
     /// Leaves those descriptors in the set that `ready` names; returns how many.
     fn keep(&mut self, ready: &[(usize, PollEvents)]) -> usize {
+        if self.words.is_empty() {
+            return 0;
+        }
         let mut out = alloc::vec![0u64; self.words.len()];
-        let mut count = 0;
-        for &(fd, events) in ready {
-            if self.has(fd) && events.intersects(self.events) {
-                out[fd / 64] |= 1 << (fd % 64);
-                count += 1;
-            }
+        for &(fd, _) in ready.iter().filter(|(_, events)| events.intersects(self.events)) {
+            out[fd / 64] |= self.words[fd / 64] & (1 << (fd % 64));
         }
         self.words = out;
-        count
+        self.words.iter().map(|w| w.count_ones() as usize).sum()
     }
 
     fn write(&self) -> Result<()> {
@@ -215,9 +232,9 @@ struct SetPointers([UserPtr<u64>; 3]);
 
 fn do_select(t: &Thread, count: i32, sets: SetPointers, patience: Patience) -> Result<(usize, bool)> {
     let count = usize::try_from(count).map_err(|_| Errno::EINVAL.because("a negative number of descriptors"))?;
-    let table = t.files();
+    let files = t.files();
     // As Linux: what lies beyond the descriptor table's size is not looked at.
-    let count = count.min(table.capacity().next_multiple_of(64).max(64));
+    let count = count.min(files.capacity().next_multiple_of(64).max(64));
     let [r, w, e] = sets.0;
     let mut sets = [
         FdSet::read(r, count, READ_EVENTS)?,
@@ -226,23 +243,30 @@ fn do_select(t: &Thread, count: i32, sets: SetPointers, patience: Patience) -> R
     ];
     let mut fds = Vec::new();
     let mut wanted = Vec::new();
-    for fd in 0..count {
-        let mut interest = PollEvents::empty();
-        for set in sets.iter().filter(|s| s.has(fd)) {
-            interest |= set.events;
-        }
-        if !interest.is_empty() {
+    let table = files.lookup();
+    for index in 0..count.div_ceil(64) {
+        let words = [0, 1, 2].map(|set: usize| sets[set].word(index));
+        let mut left = words[0] | words[1] | words[2];
+        while left != 0 {
+            let bit = left.trailing_zeros();
+            left &= left - 1;
+            let fd = index * 64 + bit as usize;
+            if fd >= count {
+                break;
+            }
             let file = table.get(Fd(fd as i32))?;
             if file.is_path_only() {
                 return Err(Errno::EBADF.because("an O_PATH descriptor"));
             }
+            let asked = sets.iter().zip(words).filter(|(_, word)| word >> bit & 1 != 0);
             fds.push(fd);
-            wanted.push(Wanted { file: Some(file), interest });
+            wanted.push(Wanted::new(file, asked.fold(PollEvents::empty(), |all, (set, _)| all | set.events)));
         }
     }
     drop(table);
+    drop(files);
     let (found, interrupted) = wait_for_any(t, &wanted, patience);
-    let ready: Vec<(usize, PollEvents)> = fds.into_iter().zip(found).collect();
+    let ready: Vec<(usize, PollEvents)> = fds.into_iter().zip(found).filter(|(_, events)| !events.is_empty()).collect();
     let total = sets.iter_mut().map(|s| s.keep(&ready)).sum();
     if interrupted && total == 0 {
         return Ok((0, true));

@@ -1,6 +1,7 @@
 //! Systems by name: a kind, and after an `@` how it is wired.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::guest::Hook;
 
@@ -40,6 +41,60 @@ pub enum Link {
     Bridge,
     /// Taps of two guests on a bridge, the server in the second.
     Guests,
+    /// Shared memory of two guests (vhost-user), the server in the second, which has the device side.
+    Vhost(Idle),
+    /// Shared memory of each guest with an `appliance switch`.
+    Switch(Idle),
+}
+
+/// How both ends of a shared memory, and a switch between them, wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// They poll for 50 µs before they sleep: the least latency, for a CPU each.
+    Spin,
+    /// They sleep at once.
+    Sleep,
+}
+
+impl Idle {
+    /// The word of `vmlinux idle=` and of `appliance switch --idle`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Idle::Spin => "spin:50",
+            Idle::Sleep => "sleep",
+        }
+    }
+}
+
+impl Link {
+    /// Every link.
+    pub const ALL: [Link; 7] = [
+        Link::Tap,
+        Link::Bridge,
+        Link::Guests,
+        Link::Vhost(Idle::Spin),
+        Link::Vhost(Idle::Sleep),
+        Link::Switch(Idle::Spin),
+        Link::Switch(Idle::Sleep),
+    ];
+
+    /// What stands behind a system's name; nothing for its usual link.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Link::Tap => "",
+            Link::Bridge => "@bridge",
+            Link::Guests => "@guests",
+            Link::Vhost(Idle::Spin) => "@vhost",
+            Link::Vhost(Idle::Sleep) => "@vhost-sleep",
+            Link::Switch(Idle::Spin) => "@switch",
+            Link::Switch(Idle::Sleep) => "@switch-sleep",
+        }
+    }
+
+    /// Whether the server runs in a second guest.
+    pub fn joins_guests(self) -> bool {
+        !matches!(self, Link::Tap | Link::Bridge)
+    }
 }
 
 /// A kind and its link.
@@ -64,9 +119,10 @@ impl Kind {
         Kind::NommuPatch,
         Kind::NommuZpoline,
     ];
-    /// What is compared when nobody chooses: what needs no download.
-    pub const DEFAULT: [Kind; 3] = [Kind::Native, Kind::NommuSeccomp, Kind::NommuPatch];
-    /// The group `peers`: the default with the systems that do the same job in other ways.
+    /// The group `nommu`: what needs no download.
+    pub const NOMMU: [Kind; 3] = [Kind::Native, Kind::NommuSeccomp, Kind::NommuPatch];
+    /// The group `peers`, which is compared when nobody chooses: the same with the systems that do the same job in other
+    /// ways.
     pub const PEERS: [Kind; 6] =
         [Kind::Native, Kind::Um, Kind::UmSeccomp, Kind::Gvisor, Kind::NommuSeccomp, Kind::NommuPatch];
 
@@ -97,20 +153,32 @@ impl Kind {
         }
     }
 
-    /// Whether its guests have taps, which can be put on a bridge.
-    fn has_taps(self) -> bool {
-        !matches!(self, Kind::Native | Kind::NativeLo | Kind::NativeNooff | Kind::Gvisor)
+    /// About what a start and an end of it take, for estimates.
+    pub fn start(self) -> Duration {
+        Duration::from_millis(match self {
+            Kind::Native | Kind::NativeLo | Kind::NativeNooff => 40,
+            Kind::Um | Kind::UmSeccomp | Kind::UmLegacy => 1100,
+            Kind::Gvisor => 300,
+            Kind::NommuSeccomp | Kind::NommuSud | Kind::NommuPatch | Kind::NommuZpoline => 60,
+        })
+    }
+
+    /// Whether its guests can be linked so.
+    fn takes(self, link: Link) -> bool {
+        match (link, self) {
+            (Link::Tap, _) => true,
+            (_, Kind::Native | Kind::NativeLo | Kind::NativeNooff | Kind::Gvisor) => false,
+            (Link::Bridge | Link::Guests, _) => true,
+            (Link::Vhost(_) | Link::Switch(_), Kind::Um | Kind::UmSeccomp | Kind::UmLegacy) => false,
+            (Link::Vhost(_) | Link::Switch(_), _) => true,
+        }
     }
 }
 
 impl Choice {
     /// The name in options and reports.
     pub fn name(self) -> String {
-        match self.link {
-            Link::Tap => self.kind.name().to_owned(),
-            Link::Bridge => format!("{}@bridge", self.kind.name()),
-            Link::Guests => format!("{}@guests", self.kind.name()),
-        }
+        format!("{}{}", self.kind.name(), self.link.suffix())
     }
 
     /// The systems that a word of `--systems` stands for: itself, or a group's.
@@ -118,8 +186,8 @@ impl Choice {
         let plain = |kinds: &[Kind]| kinds.iter().map(|kind| Choice { kind: *kind, link: Link::Tap }).collect();
         match word {
             "all" => Ok(plain(&Kind::ALL)),
-            "peers" => Ok(plain(&Kind::PEERS)),
-            "default" => Ok(plain(&Kind::DEFAULT)),
+            "peers" | "default" => Ok(plain(&Kind::PEERS)),
+            "nommu" => Ok(plain(&Kind::NOMMU)),
             word => word.parse().map(|choice| vec![choice]),
         }
     }
@@ -129,19 +197,19 @@ impl FromStr for Choice {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        let (name, link) = word.split_once('@').map_or((word, None), |(name, link)| (name, Some(link)));
+        let (name, suffix) = word.split_at(word.find('@').unwrap_or(word.len()));
         let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == name) else {
             let names = Kind::ALL.map(Kind::name).join(", ");
-            return Err(format!("no system '{name}': accepted are {names}, and the groups default, peers, all"));
+            return Err(format!("no system '{name}': accepted are {names}, and the groups nommu, peers, all"));
         };
-        let link = match link {
-            None => Link::Tap,
-            Some("bridge") if kind.has_taps() => Link::Bridge,
-            Some("guests") if kind.has_taps() => Link::Guests,
-            Some("bridge" | "guests") => return Err(format!("{name} has no tap that could be put on a bridge")),
-            Some(other) => return Err(format!("no link '@{other}': accepted are @bridge and @guests")),
+        let Some(link) = Link::ALL.into_iter().find(|link| link.suffix() == suffix) else {
+            let links = Link::ALL.map(Link::suffix)[1..].join(", ");
+            return Err(format!("no link '{suffix}': accepted are {links}"));
         };
-        Ok(Choice { kind, link })
+        match kind.takes(link) {
+            true => Ok(Choice { kind, link }),
+            false => Err(format!("{name} cannot be linked by {suffix}: it has no such device")),
+        }
     }
 }
 
@@ -152,9 +220,9 @@ mod tests {
     #[test]
     fn names_read_back() {
         for kind in Kind::ALL {
-            for link in [Link::Tap, Link::Bridge, Link::Guests] {
+            for link in Link::ALL {
                 let choice = Choice { kind, link };
-                if link == Link::Tap || kind.has_taps() {
+                if kind.takes(link) {
                     assert_eq!(choice.name().parse(), Ok(choice));
                 } else {
                     assert!(choice.name().parse::<Choice>().is_err());
@@ -169,7 +237,12 @@ mod tests {
         assert_eq!(Choice::expand("all").unwrap().len(), Kind::ALL.len());
         assert_eq!(Choice::expand("um@guests").unwrap(), [Choice { kind: Kind::Um, link: Link::Guests }]);
         assert!(Choice::expand("nativ").unwrap_err().contains("nommu-seccomp"));
-        assert!(Choice::expand("um@vhost").unwrap_err().contains("@bridge"));
+        assert_eq!(Choice::expand("nommu").unwrap().len(), 3);
+        assert_eq!(Choice::expand("default"), Choice::expand("peers"));
+        let slept = Choice { kind: Kind::NommuPatch, link: Link::Switch(Idle::Sleep) };
+        assert_eq!(Choice::expand("nommu-patch@switch-sleep").unwrap(), [slept]);
+        assert!(Choice::expand("um@wire").unwrap_err().contains("@bridge"));
+        assert!(Choice::expand("um@vhost").unwrap_err().contains("no such device"));
         assert!(Choice::expand("gvisor@bridge").is_err());
     }
 }

@@ -16,16 +16,19 @@ use super::round::Site;
 use crate::interrupt::Interrupt;
 use crate::process::Ending;
 use crate::wiring::Segment;
-pub use choice::{Choice, Kind, Link};
+pub use choice::{Choice, Idle, Kind, Link};
 
 /// Which end of a connection a program is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The system under test.
     Client,
-    /// Its peer in a guest of the same kind ([`Link::Guests`]).
+    /// Its peer in a guest of the same kind ([`Link::joins_guests`]).
     Server,
 }
+
+/// Begins what a switch says once guests can connect.
+pub const SWITCH_READY: &str = "ready:";
 
 /// One program to start in a system.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +66,11 @@ pub trait System: Debug {
     /// Whether servers run in a guest of the system, too, and not on the host.
     fn serves_in_guest(&self) -> bool {
         false
+    }
+
+    /// What joins the guests of a client and a server, when that is a process; it says [`SWITCH_READY`] when both may come.
+    fn switch(&self, _site: &Site) -> Result<Option<Command>> {
+        Ok(None)
     }
 
     /// A command that runs `job` there. An error says why the system cannot run on this host.

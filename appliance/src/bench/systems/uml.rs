@@ -113,7 +113,7 @@ impl System for Uml {
     }
 
     fn fetch(&mut self, interrupt: &Interrupt) -> Result<()> {
-        if self.variant == Variant::Legacy && has_amx() {
+        if self.variant == Variant::Legacy && has_amx(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()) {
             bail!("User-Mode Linux 6.1 cannot hold the registers of a CPU with AMX and panics when it starts init");
         }
         let recipe = if self.variant == Variant::Legacy { "um-legacy" } else { "um" };
@@ -125,7 +125,7 @@ impl System for Uml {
         match (self.link, self.variant) {
             (Link::Tap, Variant::Legacy) => Segment::PlainTap,
             (Link::Tap, _) => Segment::Tap,
-            (Link::Bridge | Link::Guests, _) => Segment::Bridge,
+            _ => Segment::Bridge,
         }
     }
 
@@ -138,13 +138,13 @@ impl System for Uml {
             (Link::Tap, Variant::Legacy) => PLAIN_TAP_HOST,
             (Link::Tap, _) => TAP_HOST,
             (Link::Bridge, _) => BRIDGE_HOST,
-            (Link::Guests, Variant::Legacy) => Port::PlainServer.address(),
-            (Link::Guests, _) => BRIDGE_SERVER,
+            (_, Variant::Legacy) => Port::PlainServer.address(),
+            (_, _) => BRIDGE_SERVER,
         }
     }
 
     fn serves_in_guest(&self) -> bool {
-        self.link == Link::Guests
+        self.link.joins_guests()
     }
 
     fn command(&self, site: &Site, job: &Job) -> Result<Command> {
@@ -175,8 +175,8 @@ fn hexadecimal(argv: &[String]) -> String {
     })
 }
 
-fn has_amx() -> bool {
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+/// Whether /proc/cpuinfo names the tile registers.
+fn has_amx(cpuinfo: &str) -> bool {
     cpuinfo.split_ascii_whitespace().any(|word| word == "amx_tile")
 }
 
@@ -200,6 +200,12 @@ mod tests {
         assert!(words.iter().any(|word| word.starts_with("vec0:transport=tap,ifname=port0,depth=128,gro=1,mac=02:")));
         let long = ["x".repeat(2000)];
         assert!(uml.arguments(&job(&long, false), None).is_err());
+    }
+
+    #[test]
+    fn tile_registers_are_seen() {
+        assert!(has_amx("processor\t: 0\nflags\t\t: fpu avx512f amx_bf16 avx512_fp16 amx_tile amx_int8\n"));
+        assert!(!has_amx("flags\t\t: fpu sse sse2 avx\n"));
     }
 
     #[test]

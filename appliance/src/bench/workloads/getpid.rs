@@ -34,6 +34,12 @@ impl Case for Getpid {
         words(&["/usr/lib/flatland/getpid", &MILLISECONDS.to_string()])
     }
 
+    fn slowed_client(&self, percent: u32) -> Option<Vec<String>> {
+        let mut argv = self.client("", 0);
+        argv.push(percent.to_string());
+        Some(argv)
+    }
+
     fn duration(&self, _seconds: u32) -> Duration {
         Duration::from_millis(MILLISECONDS.into())
     }

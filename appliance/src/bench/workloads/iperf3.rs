@@ -12,6 +12,9 @@ const PORT: u16 = 5201;
 /// Seconds at the start of each test that do not count (`-O`).
 const WARM_UP: u32 = 1;
 
+/// Seconds between two points of a course (`-i`): a run of a second has five of them.
+pub const STEP: f64 = 0.2;
+
 /// What a case sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Traffic {
@@ -78,7 +81,7 @@ impl Case for Iperf3 {
 
     fn client(&self, server_address: &str, seconds: u32) -> Vec<String> {
         let mut argv = words(&["/usr/bin/iperf3", "-c", server_address, "-p", &PORT.to_string(), "-J"]);
-        argv.extend(words(&["-t", &seconds.to_string(), "-O", &WARM_UP.to_string()]));
+        argv.extend(words(&["-t", &seconds.to_string(), "-O", &WARM_UP.to_string(), "-i", &STEP.to_string()]));
         if let Traffic::Flood(bytes) = self.traffic {
             argv.extend(words(&["-u", "-b", "0", "-l", &bytes.to_string()]));
         }
@@ -113,7 +116,7 @@ impl Case for Iperf3 {
             return Vec::new();
         }
         let intervals = parse(output).map(|document| document.intervals).unwrap_or_default();
-        let counted = intervals.iter().filter(|interval| !interval.sum.omitted && interval.sum.seconds > 0.5);
+        let counted = intervals.iter().filter(|interval| !interval.sum.omitted && interval.sum.seconds > STEP / 2.0);
         counted.map(|interval| interval.sum.bits_per_second / 1e9).collect()
     }
 }
@@ -229,8 +232,8 @@ mod tests {
     #[test]
     fn the_command_line_has_time_warm_up_and_datagrams() {
         let line = |name: &str| case(name).unwrap().client("10.77.0.1", 5).join(" ");
-        assert_eq!(line("tcp-4-reverse"), "/usr/bin/iperf3 -c 10.77.0.1 -p 5201 -J -t 5 -O 1 -P 4 -R");
-        assert_eq!(line("udp-64"), "/usr/bin/iperf3 -c 10.77.0.1 -p 5201 -J -t 5 -O 1 -u -b 0 -l 64");
+        assert_eq!(line("tcp-4-reverse"), "/usr/bin/iperf3 -c 10.77.0.1 -p 5201 -J -t 5 -O 1 -i 0.2 -P 4 -R");
+        assert_eq!(line("udp-64"), "/usr/bin/iperf3 -c 10.77.0.1 -p 5201 -J -t 5 -O 1 -i 0.2 -u -b 0 -l 64");
         assert!(case("nonsense").is_none());
     }
 }

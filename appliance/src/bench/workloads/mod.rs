@@ -95,6 +95,12 @@ pub trait Case: Debug {
     /// The client's command line for `seconds` of measuring.
     fn client(&self, server_address: &str, seconds: u32) -> Vec<String>;
 
+    /// The same with the work made so many percent slower, where stopping the client now and then would not do: a
+    /// result that is a median over short batches does not see the stops.
+    fn slowed_client(&self, _percent: u32) -> Option<Vec<String>> {
+        None
+    }
+
     /// How long the client takes, warm-up included and start excluded; many systems take longer.
     fn duration(&self, seconds: u32) -> Duration;
 
@@ -107,7 +113,7 @@ pub trait Case: Debug {
     /// warnings too.
     fn values(&self, seen: &Observed) -> Values;
 
-    /// Throughput second by second in the first metric's unit, for those tools that tell.
+    /// The first metric over time, every [`iperf3::STEP`] seconds, for those tools that tell.
     fn course(&self, _output: &str) -> Vec<f64> {
         Vec::new()
     }

@@ -1,0 +1,119 @@
+//! Do comparisons of reports find what is there, and nothing else? Reports of one build are compared with each other and
+//! with reports in which Flatland was slowed down by a tenth (`--slow`). Takes about a quarter of an hour of a machine that
+//! does nothing else:
+//!
+//! ```text
+//! cargo test --release -p appliance --test trials -- --ignored --nocapture
+//! ```
+//!
+//! `FLATLAND_TRIALS` sets how many, `FLATLAND_TRIALS_NOISY=1` lets a busy machine have verdicts, too. Needs root, a `vmlinux`
+//! beside the appliance, and a Debian mirror or a filled cache.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+const APPLIANCE: &str = env!("CARGO_BIN_EXE_appliance");
+const SYSTEM: &str = "nommu-patch";
+const SLOWED: &str = "nommu-patch=10";
+/// Rounds of each report: with two rows to a system, five could pass; seven have room for a bad one.
+const ROUNDS: &str = "7";
+
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn trust_noisy() -> bool {
+    std::env::var_os("FLATLAND_TRIALS_NOISY").is_some()
+}
+
+/// Measures into `out`; the report.
+fn bench(out: &Path, baseline: Option<&Path>, slow: bool) -> Value {
+    let mut command = Command::new(APPLIANCE);
+    command.args(["bench", "--systems", &format!("native,{SYSTEM}"), "--cases", "getpid,tcp", "--runs", ROUNDS]);
+    command.arg("--out").arg(out);
+    if slow {
+        command.args(["--slow", SLOWED]);
+    }
+    if let Some(baseline) = baseline {
+        command.arg("--baseline").arg(baseline.join("report.json"));
+        command.args(trust_noisy().then_some("--trust-noisy"));
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(&fs::read_to_string(out.join("report.json")).unwrap()).unwrap()
+}
+
+/// What the comparison says about `case` of `system`: verdict, and the change in percent.
+fn verdict(report: &Value, system: &str, case: &str) -> (String, f64) {
+    let changes = report["baseline"]["changes"].as_array().unwrap();
+    let change = changes.iter().find(|change| change["system"] == system && change["case"] == case).unwrap();
+    let (before, now) = (change["before"].as_f64().unwrap(), change["now"].as_f64().unwrap());
+    (change["verdict"].as_str().unwrap().to_owned(), (now / before - 1.0) * 100.0)
+}
+
+/// Verdicts of one kind of trial.
+#[derive(Default)]
+struct Tally {
+    found: u32,
+    none: u32,
+    /// Too noisy to tell.
+    silent: u32,
+    wrong: u32,
+}
+
+impl Tally {
+    fn count(&mut self, verdict: &str) {
+        match verdict {
+            "worse" => self.found += 1,
+            "same" => self.none += 1,
+            "unknown" => self.silent += 1,
+            _ => self.wrong += 1,
+        }
+    }
+}
+
+#[test]
+#[ignore = "a quarter of an hour of a quiet machine"]
+fn a_tenth_is_found_in_nine_of_ten_trials_and_nothing_between_equals() {
+    let trials = std::env::var("FLATLAND_TRIALS").map_or(10, |text| text.parse::<u32>().unwrap());
+    let scratch = Scratch(std::env::temp_dir().join(format!("flatland-trials-{}", std::process::id())));
+    let place = |name: &str, trial: u32| scratch.0.join(format!("{name}-{trial}"));
+    let (mut getpid, mut tcp, mut equals) = (Tally::default(), Tally::default(), Tally::default());
+    bench(&place("plain", 0), None, false);
+    for trial in 1..=trials {
+        let before = place("plain", trial - 1);
+        let slowed = bench(&place("slowed", trial), Some(&before), true);
+        let plain = bench(&place("plain", trial), Some(&before), false);
+        let mut line = format!("trial {trial}:");
+        for (case, tally) in [("getpid", &mut getpid), ("tcp", &mut tcp)] {
+            let (verdict, percent) = verdict(&slowed, SYSTEM, case);
+            line += &format!(" {case} slowed {verdict} ({percent:+.1} %)");
+            tally.count(&verdict);
+        }
+        for (system, case) in [(SYSTEM, "getpid"), (SYSTEM, "tcp"), ("native", "getpid"), ("native", "tcp")] {
+            let (verdict, percent) = verdict(&plain, system, case);
+            line += &format!("; {system} {case} {verdict} ({percent:+.1} %)");
+            equals.count(&verdict);
+        }
+        eprintln!("{line}");
+    }
+    let told = |name: &str, tally: &Tally| {
+        let Tally { found, none, silent, wrong } = tally;
+        eprintln!("{name}: worse {found}, better {wrong}, no difference {none}, too noisy to tell {silent}");
+    };
+    told("getpid slowed by a tenth", &getpid);
+    told("tcp slowed by a tenth", &tcp);
+    told("equals", &equals);
+    assert_eq!(equals.found + equals.wrong + getpid.wrong + tcp.wrong, 0, "a difference where there is none");
+    if getpid.silent + tcp.silent > 0 {
+        panic!("the machine is too busy: no verdict in {} trials", getpid.silent + tcp.silent);
+    }
+    assert!(10 * getpid.found >= 9 * trials && 10 * tcp.found >= 9 * trials, "a slow-down of a tenth was missed");
+}
