@@ -24,20 +24,20 @@ const FAMILIES: &str =
 /// Seconds for all of them.
 const LIMIT: u64 = 240;
 
-/// Runs the tests beside each other, then shows what each said. A shell starts background jobs with SIGINT ignored,
-/// which the tests of signals would inherit; python sets it right.
-fn script() -> String {
-    let start: String = FILES
+/// Runs files of tests beside each other, then shows what each said; `only` are patterns of tests, or none for all. A
+/// shell starts background jobs with SIGINT ignored, which the tests of signals would inherit; python sets it right.
+fn script(files: &[&str], only: &str) -> String {
+    let start: String = files
         .iter()
         .map(|file| {
             format!(
                 "python3 -c \"import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); \
-                 os.execvp('python3', ['python3', '-m', 'test', '-v'] + sys.argv[1:])\" {FAMILIES} test_{file} \
+                 os.execvp('python3', ['python3', '-m', 'test', '-v'] + sys.argv[1:])\" {FAMILIES} {only} test_{file} \
                  >{file}.out 2>&1 </dev/null &\n"
             )
         })
         .collect();
-    let show: String = FILES.iter().map(|file| format!("echo '{FILE_MARK}{file}'; cat {file}.out\n")).collect();
+    let show: String = files.iter().map(|file| format!("echo '{FILE_MARK}{file}'; cat {file}.out\n")).collect();
     // Globbing is off for the patterns; a bound on descriptors, since one test opens all that it may.
     format!("set -f; ulimit -n 1024; mkdir /tmp/cpython && cd /tmp/cpython || exit\n{start}wait\n{show}")
 }
@@ -106,32 +106,46 @@ fn native(root: &Path, script: &str) -> Running {
     Running::start("native", command)
 }
 
+/// A guest that runs a script.
+fn guest(root: &Path, script: &str) -> Running {
+    let mut boot = Boot::new(root, words(&["/bin/sh", "-c", script]));
+    boot.hook = Some(Hook::Patch);
+    boot.environment = vec![("LANG".into(), "C.UTF-8".into()), ("HOME".into(), "/root".into())];
+    start_guest(Command::new(vmlinux()), &boot)
+}
+
 #[test]
 fn cpython_tests_go_as_they_go_natively() {
     let root = cpython().dir;
-    let script = script();
-    let mut boot = Boot::new(&root, words(&["/bin/sh", "-c", &script]));
-    boot.hook = Some(Hook::Patch);
-    boot.environment = vec![("LANG".into(), "C.UTF-8".into()), ("HOME".into(), "/root".into())];
-    let guest = start_guest(Command::new(vmlinux()), &boot);
-    let host = native(&root, &script);
-    let (said, expected) = (guest.succeed(LIMIT), host.succeed(LIMIT));
+    let script_of_all = script(&FILES, "");
+    let (here, host) = (guest(&root, &script_of_all), native(&root, &script_of_all));
+    let (said, expected) = (here.succeed(LIMIT), host.succeed(LIMIT));
 
-    let (outcome, native) = (outcomes(&said), outcomes(&expected));
+    let (mut outcome, native) = (outcomes(&said), outcomes(&expected));
     for file in FILES {
         let ran = native.keys().filter(|name| name.starts_with(&format!("test.test_{file}."))).count();
         assert!(ran >= 6, "the host ran {ran} tests of test_{file}:\n{expected}");
     }
-    let differs = |name: &&String| {
-        let here = outcome.get(*name);
-        here != Some(&Outcome::Passed) && here != native.get(*name)
+    let wrong = |outcome: &BTreeMap<String, Outcome>| -> Vec<String> {
+        let differs = |name: &&String| {
+            let here = outcome.get(*name);
+            here != Some(&Outcome::Passed) && here != native.get(*name)
+        };
+        native.keys().filter(differs).cloned().collect()
     };
-    let wrong: Vec<String> = native
-        .keys()
-        .filter(differs)
+    // Some tests measure time, which six pythons on one busy vCPU do not always have: such a test may have another try
+    // without the others beside it.
+    let mut again = String::new();
+    for name in wrong(&outcome) {
+        let file = name.split('.').nth(1).and_then(|module| module.strip_prefix("test_")).unwrap_or_default();
+        again = guest(&root, &script(&[file], &format!("-m {name}"))).succeed(LIMIT);
+        outcome.extend(outcomes(&again));
+    }
+    let wrong: Vec<String> = wrong(&outcome)
+        .iter()
         .map(|name| format!("{name}: {:?}, natively {:?}", outcome.get(name), native[name]))
         .collect();
-    assert!(wrong.is_empty(), "{}\n{said}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "{}\n{again}\n{said}", wrong.join("\n"));
 }
 
 #[test]
