@@ -55,3 +55,16 @@ fn a_runaway_writer_leaves_the_shell_its_turn() {
 fn a_busy_loop_in_real_time_priority_leaves_the_shell_its_turn() {
     overload("real-time", "64m");
 }
+
+#[test]
+fn output_that_nobody_reads_stops_only_who_writes_it() {
+    for hook in HOOKS {
+        let guest = Guest::new(&format!("unread-{hook}"));
+        guest.compile("unread", "unread.c", &["-static-pie", "-fPIE"]);
+        let command = guest.command(hook, "/unread", &[]);
+        let run = guest.finish_unread(command, Duration::from_secs(5), LIMIT);
+        run.expect_survival(SUCCESS);
+        let expected: String = (0..100_000).map(|i| format!("line {i}\n")).collect();
+        assert!(run.stdout.starts_with(&expected), "output is missing; {}", run.stdout.lines().count());
+    }
+}

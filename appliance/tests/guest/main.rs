@@ -6,6 +6,7 @@
 
 mod alpine_like;
 mod boot;
+mod cpython;
 mod debian;
 mod distribution;
 mod everyday;

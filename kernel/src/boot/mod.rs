@@ -113,9 +113,11 @@ fn boot(o: &Options) -> Result<core::convert::Infallible, BootError> {
     arch::start_vcpu(0).map_err(|e| BootError::new(format!("the host refuses a seccomp filter: {e}")))?;
     host::start_preemption_timer()?;
     klog!(Info, "run {} as init process", o.init.as_deref().unwrap_or("the default"));
+    crate::task::start_load_averages();
     sched::spawn(&thread);
     drop(thread);
     sched::idle_loop();
+    host::console::drain();
     host::signal::block_all();
     host::console::restore();
     crate::fs::mount::shut_down_all();

@@ -27,6 +27,24 @@ impl Mm {
         whole(&inner, &range)
     }
 
+    /// Says what fork(2) does with the range: the mappings get the flags `set` and lose `clear`. ENOMEM if a part is not
+    /// mapped, whatever lies around it is marked.
+    pub fn mark(&self, range: Range<usize>, set: VmFlags, clear: VmFlags) -> Result<()> {
+        let mut inner = self.lock_inner();
+        if set.contains(VmFlags::WIPEONFORK)
+            && inner.areas.parts(&range).any(|a| {
+                !matches!(a.backing, Backing::Anonymous) || a.flags.intersects(VmFlags::SHARED | VmFlags::SPECIAL)
+            })
+        {
+            return Err(Errno::EINVAL.because("MADV_WIPEONFORK is for private anonymous memory"));
+        }
+        for mut area in inner.areas.carve(&range) {
+            area.flags = (area.flags - clear) | set;
+            inner.areas.insert(area);
+        }
+        whole(&inner, &range)
+    }
+
     /// Makes shared memory read as zeros for everybody (MADV_REMOVE). EINVAL if a mapping is private or of a file.
     pub fn remove(&self, range: Range<usize>) -> Result<()> {
         let inner = self.lock_inner();

@@ -225,7 +225,9 @@ fn make_resident(mm: &Arc<Mm>) {
 /// A copy of `parent` for a child that runs at the same addresses. The child is resident afterwards. ENOMEM if the guest
 /// has no memory for a whole copy.
 pub fn fork(parent: &Arc<Mm>) -> Result<Arc<Mm>> {
-    let areas = parent.areas();
+    let mut areas = parent.areas();
+    // What the child does not get stays as it is, the parent's alone.
+    areas.retain(|a| !a.flags.contains(VmFlags::DONTFORK));
     let everything: Vec<Range<usize>> = areas.iter().map(VmArea::range).collect();
     let private = private_runs(&areas, &everything);
     let pages = page_count(&private);
@@ -258,10 +260,12 @@ pub fn fork(parent: &Arc<Mm>) -> Result<Arc<Mm>> {
         let writable = private.iter().filter(|(_, prot)| prot.contains(Prot::WRITE));
         writable.into_iter().try_for_each(|(run, prot)| window().track(run.clone(), *prot))
     };
+    drop(spaces);
+    let wiped = areas.iter().filter(|a| a.flags.contains(VmFlags::WIPEONFORK));
+    let done = done.and_then(|()| wiped.map(VmArea::range).try_for_each(|range| child.discard(range)));
     if let Err(e) = done {
-        // The parent's memory is in the window as it was, whatever has been saved of it: the child ends unborn.
-        family.switch_to(parent);
-        drop(spaces);
+        // The parent's memory is in the window as it was, or has been saved: the child ends unborn.
+        make_resident(parent);
         drop(child);
         return Err(e);
     }

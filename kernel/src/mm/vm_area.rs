@@ -30,6 +30,8 @@ bitflags::bitflags! {
         const DONTFORK = 1 << 6;
         /// It is or was writable, so that a private mapping may differ from its file.
         const WRITTEN = 1 << 7;
+        /// Zeros for the child of fork (MADV_WIPEONFORK); private anonymous memory only.
+        const WIPEONFORK = 1 << 8;
     }
 }
 

@@ -57,6 +57,10 @@ pub struct SocketOptions {
     pub multicast_ttl: u8,
     /// `IP_MULTICAST_IF`.
     pub multicast_interface: Option<IfIndex>,
+    /// Hop limit of IPv6 multicasts; kept, as there are no IPv6 groups.
+    pub multicast_hops: u8,
+    /// Where IPv6 multicasts would be sent from (`IPV6_MULTICAST_IF`).
+    pub multicast_interface6: Option<IfIndex>,
     /// `IP_MULTICAST_LOOP`: groups that somebody here has joined get what is sent to them from here.
     pub multicast_loop: bool,
     /// `IP_MULTICAST_ALL`: it hears groups that others here have joined.
@@ -109,6 +113,8 @@ impl Default for SocketOptions {
             tos: 0,
             multicast_ttl: 1,
             multicast_interface: None,
+            multicast_hops: 1,
+            multicast_interface6: None,
             multicast_loop: true,
             multicast_all: true,
             dont_fragment: false,

@@ -207,6 +207,10 @@ const MADV_NORMAL: i32 = 0;
 const MADV_DONTNEED: i32 = 4;
 const MADV_FREE: i32 = 8;
 const MADV_REMOVE: i32 = 9;
+const MADV_DONTFORK: i32 = 10;
+const MADV_DOFORK: i32 = 11;
+const MADV_WIPEONFORK: i32 = 18;
+const MADV_KEEPONFORK: i32 = 19;
 const MADV_POPULATE_READ: i32 = 22;
 const MADV_POPULATE_WRITE: i32 = 23;
 
@@ -221,8 +225,12 @@ pub fn sys_madvise(t: &Thread, addr: usize, len: usize, advice: i32) -> Result<u
         MADV_DONTNEED | MADV_FREE => mm.discard(range)?,
         MADV_REMOVE => mm.remove(range)?,
         MADV_POPULATE_READ | MADV_POPULATE_WRITE => mm.populate(range)?,
-        // RANDOM to WILLNEED, FORK and DONTFORK, MERGEABLE to DODUMP, WIPEONFORK, KEEPONFORK, COLD, PAGEOUT, COLLAPSE.
-        MADV_NORMAL..=3 | 10..=21 | 25 => {
+        MADV_DONTFORK => mm.mark(range, VmFlags::DONTFORK, VmFlags::empty())?,
+        MADV_DOFORK => mm.mark(range, VmFlags::empty(), VmFlags::DONTFORK)?,
+        MADV_WIPEONFORK => mm.mark(range, VmFlags::WIPEONFORK, VmFlags::empty())?,
+        MADV_KEEPONFORK => mm.mark(range, VmFlags::empty(), VmFlags::WIPEONFORK)?,
+        // RANDOM to WILLNEED, MERGEABLE to DODUMP, COLD, PAGEOUT, COLLAPSE.
+        MADV_NORMAL..=3 | 12..=17 | 20..=21 | 25 => {
             if !mm.covers(&range) {
                 return Err(Errno::ENOMEM.because("part of the range is not mapped"));
             }

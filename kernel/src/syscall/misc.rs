@@ -246,7 +246,9 @@ pub fn sys_sysinfo(_t: &Thread, at: UserPtr<[u64; 14]>) -> Result<usize> {
     let processes = (threads as u64).min(u64::from(u16::MAX));
     // struct sysinfo: uptime, loads[3], totalram, freeram, sharedram, bufferram, totalswap, freeswap,
     // procs (u16) and padding, totalhigh, freehigh, mem_unit (u32) and padding.
-    at.write([uptime, 0, 0, 0, total, total.saturating_sub(used), 0, 0, 0, 0, processes, 0, 0, 1])?;
+    // Loads have sixteen bits behind the point (SI_LOAD_SHIFT).
+    let [one, five, fifteen] = task::load_averages().map(|average| average << (16 - task::FRACTION_BITS));
+    at.write([uptime, one, five, fifteen, total, total.saturating_sub(used), 0, 0, 0, 0, processes, 0, 0, 1])?;
     Ok(0)
 }
 

@@ -34,7 +34,7 @@ syscalls! {
     25 mremap(ptr, size, size, int, ptr) => super::memory::sys_mremap, Partial, "MREMAP_DONTUNMAP";
     26 msync(ptr, size, int) => super::memory::sys_msync, Full, "";
     27 mincore(ptr, size, ptr) => super::memory::sys_mincore, Full, "";
-    28 madvise(ptr, size, int) => super::memory::sys_madvise, Partial, "advice on access order, dumping and forking (MADV_DONTFORK, MADV_WIPEONFORK) has no effect";
+    28 madvise(ptr, size, int) => super::memory::sys_madvise, Partial, "advice on access order and dumping has no effect";
     29 shmget(int, size, hex) => super::shm::sys_shmget, Partial, "no huge pages";
     30 shmat(int, ptr, hex) => super::shm::sys_shmat, Full, "";
     31 shmctl(int, int, ptr) => super::shm::sys_shmctl, Full, "";

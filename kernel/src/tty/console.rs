@@ -39,6 +39,10 @@ impl TtyDevice for HostConsole {
         bytes.len()
     }
 
+    fn room(&self) -> usize {
+        host::room()
+    }
+
     fn is_transparent(&self) -> bool {
         !self.terminal
     }
@@ -69,14 +73,12 @@ struct ConsolePoller {
     last: AtomicU64,
 }
 
-impl Poller for ConsolePoller {
-    fn poll(&self, now: Instant) -> bool {
-        let since = now.saturating_since(Instant(self.last.load(Ordering::Relaxed)));
-        if self.ended.load(Ordering::Relaxed) || since < LOOK_EVERY {
+impl ConsolePoller {
+    /// Takes what the host's standard input has; returns whether it had any, or has ended.
+    fn take_input(&self, tty: &Tty) -> bool {
+        if self.ended.load(Ordering::Relaxed) {
             return false;
         }
-        self.last.store(now.as_nanos(), Ordering::Relaxed);
-        let tty = console();
         if let Some((rows, columns)) = self.terminal.then(host::size).flatten() {
             tty.set_size(winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 });
         }
@@ -98,13 +100,34 @@ impl Poller for ConsolePoller {
             }
         }
     }
+}
+
+impl Poller for ConsolePoller {
+    fn poll(&self, now: Instant) -> bool {
+        let since = now.saturating_since(Instant(self.last.load(Ordering::Relaxed)));
+        if since < LOOK_EVERY && !host::has_backlog() {
+            return false;
+        }
+        self.last.store(now.as_nanos(), Ordering::Relaxed);
+        let tty = console();
+        let drained = host::has_backlog() && host::flush();
+        if drained {
+            tty.output_drained();
+        }
+        self.take_input(tty) || drained
+    }
+
+    /// Output that waits is offered again and again while programs run.
+    fn deadline(&self) -> Option<Instant> {
+        host::has_backlog().then(|| Instant(self.last.load(Ordering::Relaxed)) + LOOK_EVERY)
+    }
 
     /// Nothing once the input has ended, or while there is no room for it: it would be ready for ever.
     fn host_fds(&self) -> Vec<i32> {
-        if self.ended.load(Ordering::Relaxed) || console().input_room() == 0 {
-            return Vec::new();
-        }
-        Vec::from([host::input_fd()])
+        let listens = !self.ended.load(Ordering::Relaxed) && console().input_room() > 0;
+        let input = listens.then(host::input_fd);
+        let output = if host::has_backlog() { host::writable_fd() } else { None };
+        input.into_iter().chain(output).collect()
     }
 }
 

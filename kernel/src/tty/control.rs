@@ -16,6 +16,8 @@ const SPEEDS: [u32; 32] = [
 
 /// `CBAUDEX`, which stands apart from the low four bits, and by itself means "as the speed fields say" (`BOTHER`).
 const CBAUDEX: u32 = 0o010000;
+/// `sizeof(struct termio)`.
+const TERMIO_LEN: usize = 18;
 /// Where the input speed's bits are (`IBSHIFT`).
 const INPUT_SHIFT: u32 = 16;
 
@@ -55,6 +57,30 @@ impl Tty {
         let termios { c_iflag, c_oflag, c_cflag, c_lflag, c_line, c_cc } = self.settings();
         let (c_ispeed, c_ospeed) = self.state.lock().speed;
         termios2 { c_iflag, c_oflag, c_cflag, c_lflag, c_line, c_cc, c_ispeed, c_ospeed }
+    }
+
+    /// The settings as `struct termio` of System V: 16-bit flags, `c_line`, the first eight characters, a byte of padding.
+    fn settings_short(&self) -> [u8; TERMIO_LEN] {
+        let termios { c_iflag, c_oflag, c_cflag, c_lflag, c_line, c_cc } = self.settings();
+        let mut short = [0; TERMIO_LEN];
+        for (bytes, flags) in short.chunks_exact_mut(2).zip([c_iflag, c_oflag, c_cflag, c_lflag]) {
+            bytes.copy_from_slice(&(flags as u16).to_ne_bytes());
+        }
+        short[8] = c_line;
+        short[9..17].copy_from_slice(&c_cc[..8]);
+        short
+    }
+
+    /// The upper halves of the flags and the other characters stay.
+    fn change_settings_short(&self, short: [u8; TERMIO_LEN], flush: bool) {
+        let mut new = self.settings();
+        let flags = [&mut new.c_iflag, &mut new.c_oflag, &mut new.c_cflag, &mut new.c_lflag];
+        for (flags, bytes) in flags.into_iter().zip(short.chunks_exact(2)) {
+            *flags = (*flags & 0xffff_0000) | u32::from(u16::from_ne_bytes([bytes[0], bytes[1]]));
+        }
+        new.c_line = short[8];
+        new.c_cc[..8].copy_from_slice(&short[9..17]);
+        self.change_settings(new, None, flush);
     }
 
     /// tcflow(3).
@@ -102,6 +128,10 @@ impl Tty {
                 self.change_settings2(UserPtr::new(arg).read()?, request == req::TCSETSF2);
                 Ok(())
             }),
+            req::TCSETA | req::TCSETAW | req::TCSETAF => self.check_background_change().and_then(|()| {
+                self.change_settings_short(UserPtr::new(arg).read()?, request == req::TCSETAF);
+                Ok(())
+            }),
             req::TCFLSH => self.check_background_change().and_then(|()| self.flush(arg as u32)),
             req::TCXONC => self.check_background_change().and_then(|()| self.flow(arg as u32)),
             req::TIOCSETD => self.check_background_change().and_then(|()| match UserPtr::<i32>::new(arg).read()? {
@@ -120,6 +150,7 @@ impl Tty {
         }
         match request {
             req::TCGETS => UserPtr::new(arg).write(self.settings())?,
+            req::TCGETA => UserPtr::new(arg).write(self.settings_short())?,
             req::TCGETS2 => UserPtr::new(arg).write(self.settings2())?,
             req::TIOCGWINSZ => {
                 let size = self.state.lock().size;

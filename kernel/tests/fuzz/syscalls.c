@@ -448,12 +448,11 @@ static uint64_t milliseconds(void)
 	return now.tv_sec * 1000ull + now.tv_nsec / 1000000;
 }
 
-static long free_kilobytes(void)
+// `fd` is /proc/meminfo, opened before any worker could unmount or cover /proc.
+static long free_kilobytes(int fd)
 {
 	char text[512], *line;
-	int fd = open("/proc/meminfo", O_RDONLY);
-	ssize_t length = read(fd, text, sizeof text - 1);
-	close(fd);
+	ssize_t length = pread(fd, text, sizeof text - 1, 0);
 	if (length < 0)
 		return -1;
 	text[length] = 0;
@@ -491,9 +490,11 @@ int main(int argc, char **argv)
 	uint64_t end = milliseconds() + 1000ull * (argc > 2 ? strtoul(argv[2], NULL, 0) : 10);
 	unsigned rounds = 0;
 	long before = 0, after = 0;
+	int meminfo;
 
 	if (getpid() != 1)
 		return 0; // a worker's execve
+	meminfo = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
 	while (milliseconds() < end) {
 		if (!fresh_directory()) {
 			dprintf(1, "round %u: no fresh directory: %s\n", rounds, strerror(errno));
@@ -502,12 +503,12 @@ int main(int argc, char **argv)
 		one_round(seed * 1000003 + rounds);
 		// The first rounds fill what the kernel keeps for ever.
 		if (++rounds == 5)
-			before = free_kilobytes();
+			before = free_kilobytes(meminfo);
 	}
 	chdir("/");
 	while (umount2("/tmp/w", MNT_DETACH) == 0)
 		;
-	after = free_kilobytes();
+	after = free_kilobytes(meminfo);
 	dprintf(1, "%u rounds, free memory %ld kB, then %ld kB\n", rounds, before, after);
 	return rounds > 5 && after < before - 1024 ? LEAK : SUCCESS;
 }

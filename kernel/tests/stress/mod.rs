@@ -86,6 +86,14 @@ impl Guest {
         let child = command.spawn().expect("vmlinux starts");
         Run::of(child, format!("{command:?}"), limit)
     }
+
+    /// The same, but nobody reads what it writes before `pause` is over.
+    #[allow(dead_code, reason = "each test takes what it needs of this module")]
+    pub fn finish_unread(&self, mut command: Command, pause: Duration, limit: Duration) -> Run {
+        let child = command.spawn().expect("vmlinux starts");
+        thread::sleep(pause);
+        Run::of(child, format!("{command:?}"), limit)
+    }
 }
 
 impl Drop for Guest {

@@ -99,15 +99,15 @@ fn uptime() -> String {
     format!("{} {}\n", hundredths(up), hundredths(up.saturating_sub(busy())))
 }
 
-fn running() -> usize {
-    let threads = |p: &alloc::sync::Arc<task::Process>| p.threads().iter().filter(|t| t.entity.is_runnable()).count();
-    task::all_processes().iter().map(threads).sum()
-}
-
-/// No averages are kept: the numbers of threads are the present ones.
 fn loadavg() -> String {
     let (threads, last) = task::counts();
-    format!("0.00 0.00 0.00 {}/{threads} {last}\n", running())
+    let shown = task::load_averages().map(|average| {
+        // Half a hundredth more, which is how Linux rounds.
+        let average = average + (1 << task::FRACTION_BITS) / 200;
+        let (whole, rest) = (average >> task::FRACTION_BITS, average & ((1 << task::FRACTION_BITS) - 1));
+        format!("{whole}.{:02}", (rest * 100) >> task::FRACTION_BITS)
+    });
+    format!("{} {}/{threads} {last}\n", shown.join(" "), task::running_threads())
 }
 
 fn stat() -> String {
@@ -121,7 +121,7 @@ fn stat() -> String {
         "cpu  {line}\ncpu0 {line}\nintr 0\nctxt {switches}\nbtime {boot_time}\nprocesses {}\nprocs_running {}\nprocs_blocked 0\n\
          softirq 0 0 0 0 0 0 0 0 0 0 0\n",
         task::counts().1,
-        running()
+        task::running_threads()
     )
 }
 

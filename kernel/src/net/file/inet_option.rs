@@ -334,6 +334,14 @@ fn set_ipv6(socket: &InetSocket, name: u32, value: &OptionValue<'_>) -> Result<(
             let hops = if v == -1 { 64 } else { u8::try_from(v).map_err(|_| Errno::EINVAL)? };
             change(socket, |o| o.ttl = hops)
         }
+        IPV6_MULTICAST_HOPS if socket.kind != SocketKind::Tcp => {
+            let hops = if v == -1 { 1 } else { u8::try_from(v).map_err(|_| Errno::EINVAL)? };
+            change(socket, |o| o.multicast_hops = hops)
+        }
+        IPV6_MULTICAST_IF if socket.kind != SocketKind::Tcp => {
+            let interface = named_interface(v, Ipv4Addr::UNSPECIFIED, Errno::ENODEV)?;
+            change(socket, |o| o.multicast_interface6 = interface)
+        }
         IPV6_MTU_DISCOVER => set_mtu_discover(socket, v),
         IPV6_DONTFRAG => change(socket, |o| o.dont_fragment = v != 0),
         _ => Err(unknown_option(SOL_IPV6)),
@@ -356,6 +364,8 @@ pub(super) fn get(socket: &InetSocket, level: i32, name: i32) -> Result<Vec<u8>>
             IPV6_V6ONLY => Ok(int_bytes(options.v6_only.into())),
             IPV6_TCLASS => Ok(int_bytes(options.tos.into())),
             IPV6_UNICAST_HOPS => Ok(int_bytes(options.ttl.into())),
+            IPV6_MULTICAST_HOPS => Ok(int_bytes(options.multicast_hops.into())),
+            IPV6_MULTICAST_IF => Ok(int_bytes(options.multicast_interface6.map_or(0, |i| i.0 as i32))),
             IPV6_MTU_DISCOVER => get_ip(socket, IP_MTU_DISCOVER, &options),
             IPV6_DONTFRAG => Ok(int_bytes(options.dont_fragment.into())),
             IPV6_MTU => get_ip(socket, IP_MTU, &options),
