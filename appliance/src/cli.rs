@@ -407,7 +407,8 @@ mod tests {
 
     #[test]
     fn systems_and_workloads_have_their_documented_names() {
-        let line = "--workloads iperf3,netperf,getpid,lmbench,process,boot,memory --systems all --runs 4 --free";
+        let line =
+            "--workloads iperf3,netperf,getpid,lmbench,process,storage,boot,memory --systems all --runs 4 --free";
         let wishes = bench(&line.split(' ').collect::<Vec<_>>()).unwrap();
         assert_eq!(wishes.workloads, Workload::ALL);
         assert_eq!(wishes.systems.iter().map(|choice| choice.kind).collect::<Vec<_>>(), Kind::ALL);

@@ -272,7 +272,7 @@ mod tests {
         let minutes = |preset| Plan::new(wishes(preset)).unwrap().estimate().as_secs_f64() / 60.0;
         // What tools take beyond their time, connecting and ending, comes on top: a fifth, where it was measured.
         assert!((4.0..7.0).contains(&minutes(Preset::Quick)), "{}", minutes(Preset::Quick));
-        assert!((35.0..60.0).contains(&minutes(Preset::Full)), "{}", minutes(Preset::Full));
+        assert!((35.0..75.0).contains(&minutes(Preset::Full)), "{}", minutes(Preset::Full));
     }
 
     #[test]
