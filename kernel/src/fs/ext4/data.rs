@@ -305,16 +305,16 @@ impl Core {
 
     /// Makes a range read as zeros: whole blocks go, the others are zeroed in their pages.
     fn zero_range(&mut self, file: &mut File, from: u64, to: u64) -> Result<()> {
-        if from >= to {
+        let (bs, size) = (self.block_size(), file.inode.size);
+        if from >= to.min(size) {
             return Ok(());
         }
-        let bs = self.block_size();
-        for edge in [from, to - 1] {
-            if edge < file.inode.size {
-                self.load_missing(file, edge / PAGE, edge / PAGE)?;
-            }
+        // A range that goes to the file's end takes the last block whole.
+        let to = if to >= size { size.next_multiple_of(bs) } else { to };
+        for edge in [from, to.min(size) - 1] {
+            self.load_missing(file, edge / PAGE, edge / PAGE)?;
         }
-        file.pages.zero_range(from, to.min(file.inode.size), true)?;
+        file.pages.zero_range(from, to.min(size), true)?;
         self.remove_blocks(file, from.div_ceil(bs), to / bs)?;
         self.dirty_data.insert(file.ino);
         self.tx.ordered.insert(file.ino);

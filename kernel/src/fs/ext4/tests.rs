@@ -691,3 +691,20 @@ fn mapped_files_reach_the_disk() {
     assert_eq!(&bytes[5000..5019], b"through the mapping");
     assert_eq!(&bytes[20_000..], b"bey");
 }
+
+#[test]
+fn a_hole_beyond_the_end_takes_the_last_block() {
+    let image = Image::new("punch-end", "20M", &["-b", "4096"]);
+    let fs = image.mount();
+    write(&make(&(fs.root() as Dir), "f"), 0, &[7; 75_337]).unwrap();
+    drop(fs);
+    // Nothing of the file is in memory now.
+    let fs = image.mount();
+    let f = fs.root().lookup(b"f").unwrap();
+    f.fallocate(FallocateMode::PunchHole, 20_022, 57_620).unwrap();
+    assert_eq!(read(&f, 73_728, 4096), [0; 1609]);
+    assert_eq!(f.seek_extent(0, SeekTarget::Hole).unwrap(), 20_480);
+    assert_eq!(errno(f.seek_extent(20_480, SeekTarget::Data)), Some(Errno::ENXIO));
+    drop((f, fs));
+    image.check();
+}
