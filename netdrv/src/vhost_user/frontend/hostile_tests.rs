@@ -18,7 +18,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
 
@@ -58,8 +58,8 @@ struct Liar {
 }
 
 impl Liar {
-    fn connect(path: &PathBuf, front: &mut VhostUserDevice) -> Liar {
-        let path = path.clone();
+    fn connect(path: &Path, front: &mut VhostUserDevice) -> Liar {
+        let path = path.to_owned();
         let agreed = thread::spawn(move || Liar::agree(&path));
         until("agreeing", || {
             front.prepare_sleep();
@@ -69,7 +69,7 @@ impl Liar {
         agreed.join().unwrap()
     }
 
-    fn agree(path: &PathBuf) -> Liar {
+    fn agree(path: &Path) -> Liar {
         let mut stream = UnixStream::connect(path).unwrap();
         let (mut memory, mut base, mut rings) = (None, 0, [[0; 3]; 2]);
         loop {
@@ -214,7 +214,7 @@ fn each_lie_about_a_received_frame_is_named_and_the_next_peer_is_served() {
     serves_an_honest_peer(&path, &mut front);
 }
 
-fn serves_an_honest_peer(path: &PathBuf, front: &mut VhostUserDevice) {
+fn serves_an_honest_peer(path: &Path, front: &mut VhostUserDevice) {
     let options = VhostUserOptions::new(path.to_str().unwrap());
     let mut back = backend::open("eth0", &options, [3; 6], Offloads::all()).unwrap();
     let frame = TxFrame { meta: FrameMeta::default(), parts: &[&[7; 60]] };
