@@ -59,7 +59,7 @@ struct Liar {
 
 impl Liar {
     fn connect(path: &Path, front: &mut VhostUserDevice) -> Liar {
-        let path = path.to_owned();
+        let path = path.to_path_buf();
         let agreed = thread::spawn(move || Liar::agree(&path));
         until("agreeing", || {
             front.prepare_sleep();
