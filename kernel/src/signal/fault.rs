@@ -43,8 +43,8 @@ pub fn force_trap(t: &Thread, trap: &Trap) {
     force_fault(t, signal, trap.code, trap.addr, trap.number, trap.error);
 }
 
-/// The guest's memory (`mem=`) is used up, and `t` needs a page that it was promised: ends the process that uses the most,
-/// init aside unless it is alone. Returns whether that is another one than `t`'s, so that `t` should try again when it is
+/// The guest's memory (`mem=`) is used up, and `t` needs a page that it was promised: ends the worst process
+/// ([`crate::task::Process::badness`]), init aside unless it is alone. Returns whether that is another one than `t`'s, so that `t` should try again when it is
 /// gone.
 pub fn out_of_memory(t: &Thread) -> bool {
     let processes = task::all_processes();
@@ -56,7 +56,8 @@ pub fn out_of_memory(t: &Thread) -> bool {
         return !Arc::ptr_eq(dying, own);
     }
     let candidates = processes.iter().filter(|p| p.exited().is_none() && p.pid() != task::INIT);
-    let victim = candidates.max_by_key(|p| size_of(p)).unwrap_or(own);
+    let worst = candidates.filter_map(|p| Some((p.badness()?, p))).max_by_key(|(badness, _)| *badness);
+    let victim = worst.map_or(own, |(_, p)| p);
     let comm = victim.comm();
     let comm = comm.split(|&b| b == 0).next().unwrap_or_default();
     crate::klog!(

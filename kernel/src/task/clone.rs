@@ -285,8 +285,7 @@ fn new_process(t: &Thread, request: &CloneRequest, pid: Pid) -> Arc<Process> {
         mine.rlimits(),
     );
     process.set_exe(mine.exe());
-    process.set_dumpable(mine.dumpable());
-    process.set_membarriers(mine.membarriers());
+    process.inherit_settings(mine);
     process.timers.watch_cpu_limit();
     process
 }

@@ -5,6 +5,7 @@ use super::ids::{Pid, Tid};
 use super::rlimit::Rlimits;
 use super::thread::{COMM_LEN, Thread};
 use super::timers::ProcessTimers;
+use crate::error::{Errno, Result};
 use crate::fs::Path;
 use crate::sched::WaitQueue;
 use crate::signal::ProcessSignals;
@@ -12,7 +13,7 @@ use crate::sync::{Rank, SpinLock};
 use crate::time::{Duration, Instant};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI16, AtomicU8, AtomicU32, Ordering};
 
 /// How a process ended, or what wait(2) may hear of it meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,6 +92,9 @@ pub(crate) enum StateChange {
     Continued,
 }
 
+/// What core(5) gives a process to begin with: anonymous memory, ELF headers, private huge pages.
+const DEFAULT_COREDUMP_FILTER: u32 = 0x33;
+
 /// A process.
 pub struct Process {
     pid: Pid,
@@ -112,6 +116,13 @@ pub struct Process {
     dumpable: AtomicU8,
     /// Commands of membarrier(2) that it may use, beyond those that need no registration.
     membarriers: AtomicU32,
+    /// How much likelier than by its size it is to be killed for want of memory, in thousandths of `mem=`
+    /// (proc_pid_oom_score_adj(5)).
+    oom_score_adj: AtomicI16,
+    /// How low anybody may set that: the last value that was set with CAP_SYS_RESOURCE.
+    oom_score_adj_min: AtomicI16,
+    /// Kinds of mappings that a core dump would have (core(5)); kept, as no dumps are written.
+    coredump_filter: AtomicU32,
     /// setitimer(2), timer_create(2), RLIMIT_CPU.
     pub(crate) timers: ProcessTimers,
 }
@@ -160,6 +171,9 @@ impl Process {
             subreaper: AtomicBool::new(false),
             dumpable: AtomicU8::new(1),
             membarriers: AtomicU32::new(0),
+            oom_score_adj: AtomicI16::new(0),
+            oom_score_adj_min: AtomicI16::new(0),
+            coredump_filter: AtomicU32::new(DEFAULT_COREDUMP_FILTER),
             timers: ProcessTimers::new(me.clone()),
         })
     }
@@ -261,6 +275,52 @@ impl Process {
     /// PR_SET_DUMPABLE.
     pub fn set_dumpable(&self, value: u8) {
         self.dumpable.store(value, Ordering::Relaxed);
+    }
+
+    /// What is added to its badness, in thousandths of `mem=`: -1000 (never killed) to 1000.
+    pub fn oom_score_adj(&self) -> i16 {
+        self.oom_score_adj.load(Ordering::Relaxed)
+    }
+
+    /// Sets what is added to its badness, for somebody who has CAP_SYS_RESOURCE or not. EACCES without, if that is less than
+    /// was last set with it.
+    pub fn set_oom_score_adj(&self, value: i16, privileged: bool) -> Result<()> {
+        if privileged {
+            self.oom_score_adj_min.store(value, Ordering::Relaxed);
+        } else if value < self.oom_score_adj_min.load(Ordering::Relaxed) {
+            return Err(Errno::EACCES.because("lower than was set with CAP_SYS_RESOURCE"));
+        }
+        self.oom_score_adj.store(value, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes over, as its child, what `parent` has set about being killed and dumped.
+    pub(crate) fn inherit_settings(&self, parent: &Process) {
+        let copy = |from: &AtomicI16, to: &AtomicI16| to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        copy(&parent.oom_score_adj, &self.oom_score_adj);
+        copy(&parent.oom_score_adj_min, &self.oom_score_adj_min);
+        self.set_coredump_filter(parent.coredump_filter());
+        self.set_dumpable(parent.dumpable());
+        self.set_membarriers(parent.membarriers());
+    }
+
+    /// How good a choice it is when memory is used up: bytes that it uses, shifted by what its user says. `None` if it is not to
+    /// be chosen.
+    pub fn badness(&self) -> Option<i64> {
+        let adj = i64::from(self.oom_score_adj());
+        let used = self.threads().first().map_or(0, |t| t.mm().usage().1) as i64;
+        let all = crate::mm::window::get().map_or(0, |w| w.usage().1) as i64;
+        (adj > -1000).then_some(used + adj * (all / 1000))
+    }
+
+    /// Kinds of mappings that a core dump would have.
+    pub fn coredump_filter(&self) -> u32 {
+        self.coredump_filter.load(Ordering::Relaxed)
+    }
+
+    /// Sets the kinds of mappings that a core dump would have.
+    pub fn set_coredump_filter(&self, kinds: u32) {
+        self.coredump_filter.store(kinds, Ordering::Relaxed);
     }
 
     /// Commands of membarrier(2) that it has registered for.

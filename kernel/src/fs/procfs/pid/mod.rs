@@ -85,6 +85,7 @@ impl Subject {
 }
 
 type Write = fn(&Subject, &mut Vec<u8>) -> Result<()>;
+type Accept = fn(&Subject, &[u8]) -> Result<()>;
 type Lead = fn(&Subject) -> Result<Path>;
 type Make = fn(&Subject, usize) -> Arc<dyn Inode>;
 
@@ -92,6 +93,8 @@ type Make = fn(&Subject, usize) -> Arc<dyn Inode>;
 #[derive(Clone, Copy)]
 enum Entry {
     Text(u32, Write),
+    /// Text that can be written, too.
+    Writable(u32, Write, Accept),
     /// Text that only those see who may debug the process.
     Guarded(u32, Write),
     Link(Lead),
@@ -103,37 +106,51 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("auxv", Entry::Guarded(0o400, memory::auxv)),
     ("cgroup", Entry::Text(0o444, |_, out| put(out, "0::/\n"))),
     ("cmdline", Entry::Text(0o444, memory::cmdline)),
-    ("comm", Entry::Text(0o644, status::comm)),
+    ("comm", Entry::Writable(0o644, status::comm, status::set_comm)),
+    ("coredump_filter", Entry::Writable(0o644, memory::coredump_filter, memory::set_coredump_filter)),
     ("cwd", Entry::Link(|s| Ok(s.thread()?.fs().cwd()))),
     ("environ", Entry::Guarded(0o400, memory::environ)),
     ("exe", Entry::Link(|s| s.process.exe().ok_or_else(|| Errno::ENOENT.into()))),
     ("fd", Entry::Directory(descriptors::links)),
     ("fdinfo", Entry::Directory(descriptors::infos)),
-    ("gid_map", Entry::Text(0o644, |_, out| put(out, WHOLE_MAP))),
+    ("gid_map", Entry::Writable(0o644, |_, out| put(out, WHOLE_MAP), ignore)),
     ("io", Entry::Guarded(0o400, |_, out| put(out, NO_IO))),
     ("limits", Entry::Text(0o444, status::limits)),
+    ("loginuid", Entry::Text(0o444, |_, out| put(out, NO_AUDIT))),
     ("maps", Entry::Guarded(0o444, memory::maps)),
     ("mountinfo", Entry::Text(0o444, mounts::mountinfo)),
     ("mounts", Entry::Text(0o444, mounts::mounts)),
     ("net", Entry::Directory(|_, _| super::net::directory())),
-    ("oom_score", Entry::Text(0o444, |_, out| put(out, "0\n"))),
-    ("oom_score_adj", Entry::Text(0o644, |_, out| put(out, "0\n"))),
+    ("oom_score", Entry::Text(0o444, memory::oom_score)),
+    ("oom_score_adj", Entry::Writable(0o644, memory::oom_score_adj, memory::set_oom_score_adj)),
+    ("personality", Entry::Guarded(0o400, status::personality)),
     ("root", Entry::Link(|s| Ok(s.thread()?.fs().root()))),
-    ("setgroups", Entry::Text(0o644, |_, out| put(out, "allow\n"))),
+    ("schedstat", Entry::Text(0o444, |_, out| put(out, "0 0 0\n"))),
+    ("sessionid", Entry::Text(0o444, |_, out| put(out, NO_AUDIT))),
+    ("setgroups", Entry::Writable(0o644, |_, out| put(out, "allow\n"), ignore)),
     ("smaps", Entry::Guarded(0o444, memory::smaps)),
+    ("smaps_rollup", Entry::Guarded(0o444, memory::smaps_rollup)),
     ("stat", Entry::Text(0o444, status::stat)),
     ("statm", Entry::Text(0o444, memory::statm)),
     ("status", Entry::Text(0o444, status::status)),
     ("task", Entry::Directory(tasks)),
-    ("uid_map", Entry::Text(0o644, |_, out| put(out, WHOLE_MAP))),
+    ("uid_map", Entry::Writable(0o644, |_, out| put(out, WHOLE_MAP), ignore)),
     ("wchan", Entry::Text(0o444, |_, out| put(out, "0"))),
 ];
 
 /// There is one user name space (user_namespaces(7)).
 const WHOLE_MAP: &str = "         0          0 4294967295\n";
 
+/// Nobody is audited: the number that stands for no user and no session.
+const NO_AUDIT: &str = "4294967295";
+
 /// Transfers are not counted per process.
 const NO_IO: &str = "rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n";
+
+/// Of files that have one possible value.
+fn ignore(_: &Subject, _: &[u8]) -> Result<()> {
+    Ok(())
+}
 
 fn put(out: &mut Vec<u8>, text: &str) -> Result<()> {
     out.extend_from_slice(text.as_bytes());
@@ -171,7 +188,12 @@ impl SubjectDir {
     fn make(&self, index: usize, entry: Entry) -> Arc<dyn Inode> {
         let subject = self.0.clone();
         match entry {
-            Entry::Text(mode, write) => text_file(subject, index, mode, write),
+            Entry::Text(mode, write) => PseudoFile::new(self.0.identity(index, mode), move |out| write(&subject, out)),
+            Entry::Writable(mode, write, accept) => {
+                let target = subject.clone();
+                let generate = move |out: &mut Vec<u8>| write(&subject, out);
+                PseudoFile::writable(self.0.identity(index, mode), generate, move |bytes| accept(&target, bytes))
+            }
             Entry::Guarded(mode, write) => PseudoFile::new(self.0.identity(index, mode), move |out| {
                 subject.check_access()?;
                 write(&subject, out)
@@ -187,26 +209,6 @@ impl SubjectDir {
     }
 }
 
-fn text_file(subject: Subject, index: usize, mode: u32, write: Write) -> Arc<dyn Inode> {
-    let identity = subject.identity(index, mode);
-    if mode & 0o200 == 0 {
-        return PseudoFile::new(identity, move |out| write(&subject, out));
-    }
-    let target = subject.clone();
-    PseudoFile::writable(
-        identity,
-        move |out| write(&subject, out),
-        move |bytes| {
-            // Of these files only the name can really be changed; the others have one possible value.
-            if index == COMM { status::set_comm(&target, bytes) } else { Ok(()) }
-        },
-    )
-}
-
-/// Index of `comm`, counted from 1.
-const COMM: usize = 4;
-const _: () = assert!(matches!(ENTRIES[COMM - 1].0.as_bytes(), b"comm"));
-
 impl DirProvider for SubjectDir {
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
         let found = (1..).zip(ENTRIES).find(|(_, (n, _))| n.as_bytes() == name && self.has(n));
@@ -215,7 +217,7 @@ impl DirProvider for SubjectDir {
 
     fn list(&self) -> Result<Vec<Listed>> {
         let kind = |e: &Entry| match e {
-            Entry::Text(..) | Entry::Guarded(..) => FileKind::Regular,
+            Entry::Text(..) | Entry::Writable(..) | Entry::Guarded(..) => FileKind::Regular,
             Entry::Link(_) => FileKind::Symlink,
             Entry::Directory(_) => FileKind::Directory,
         };

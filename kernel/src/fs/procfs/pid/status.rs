@@ -34,6 +34,11 @@ pub(super) fn set_comm(s: &Subject, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// The execution domain (personality(2)).
+pub(super) fn personality(s: &Subject, out: &mut Vec<u8>) -> Result<()> {
+    put(out, &format!("{:08x}\n", s.thread()?.attributes().personality))
+}
+
 /// The state letter and its word.
 fn state(s: &Subject) -> (char, &'static str) {
     if s.process.exited().is_some() {
