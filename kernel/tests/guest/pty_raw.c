@@ -173,6 +173,7 @@ int main(void)
 	show(m, "after TCOON", 200, 100);
 	ERR(tcflow(s, TCIOFF));
 	ERR(tcflow(s, TCION));
+	settle();
 	show(m, "TCIOFF, TCION", 200, 100);
 	ERR(tcflow(s, 9));
 	set_flags(s, &t.c_iflag, &t, 0, IXANY);
