@@ -116,7 +116,6 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("gid_map", Entry::Writable(0o644, |_, out| put(out, WHOLE_MAP), ignore)),
     ("io", Entry::Guarded(0o400, |_, out| put(out, NO_IO))),
     ("limits", Entry::Text(0o444, status::limits)),
-    ("loginuid", Entry::Text(0o444, |_, out| put(out, NO_AUDIT))),
     ("maps", Entry::Guarded(0o444, memory::maps)),
     ("mountinfo", Entry::Text(0o444, mounts::mountinfo)),
     ("mounts", Entry::Text(0o444, mounts::mounts)),
@@ -126,7 +125,6 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("personality", Entry::Guarded(0o400, status::personality)),
     ("root", Entry::Link(|s| Ok(s.thread()?.fs().root()))),
     ("schedstat", Entry::Text(0o444, |_, out| put(out, "0 0 0\n"))),
-    ("sessionid", Entry::Text(0o444, |_, out| put(out, NO_AUDIT))),
     ("setgroups", Entry::Writable(0o644, |_, out| put(out, "allow\n"), ignore)),
     ("smaps", Entry::Guarded(0o444, memory::smaps)),
     ("smaps_rollup", Entry::Guarded(0o444, memory::smaps_rollup)),
@@ -140,9 +138,6 @@ const ENTRIES: &[(&str, Entry)] = &[
 
 /// There is one user name space (user_namespaces(7)).
 const WHOLE_MAP: &str = "         0          0 4294967295\n";
-
-/// Nobody is audited: the number that stands for no user and no session.
-const NO_AUDIT: &str = "4294967295";
 
 /// Transfers are not counted per process.
 const NO_IO: &str = "rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n";
