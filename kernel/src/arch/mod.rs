@@ -33,9 +33,15 @@ pub fn serialize() {
 }
 
 /// Makes this host thread vCPU `index` and arms the traps: from here on, a system call instruction outside the host's
-/// own text is the guest's. `enter` is then the vCPU's idle loop.
-pub fn start_vcpu(index: usize) -> crate::error::Result<()> {
+/// own text is the guest's. `enter` is then the vCPU's idle loop. `vcpus` is how many the machine will have. No lock may be held.
+pub fn start_vcpu(index: usize, vcpus: usize) -> crate::error::Result<()> {
     vcpu::Vcpu::install(index);
     trap::install_handlers();
-    crate::host::seccomp::install_trap_filter()
+    crate::host::seccomp::install_trap_filter()?;
+    if vcpus == 1 {
+        // SAFETY: this thread is the vCPU, and holds no lock. The process's other threads are the drivers', which know no locks
+        // of the kernel's.
+        unsafe { crate::sync::only_one_vcpu() };
+    }
+    Ok(())
 }

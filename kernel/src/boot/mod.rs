@@ -110,7 +110,7 @@ fn boot(o: &Options) -> Result<core::convert::Infallible, BootError> {
     let thread = init::prepare(o)?;
     tty::register_poller()?;
     time::clock::start();
-    arch::start_vcpu(0).map_err(|e| BootError::new(format!("the host refuses a seccomp filter: {e}")))?;
+    arch::start_vcpu(0, 1).map_err(|e| BootError::new(format!("the host refuses a seccomp filter: {e}")))?;
     host::start_preemption_timer()?;
     klog!(Info, "run {} as init process", o.init.as_deref().unwrap_or("the default"));
     crate::task::start_load_averages();

@@ -10,7 +10,7 @@ mod spin;
 
 pub use current::PerVcpu;
 pub use rank::{Rank, assert_none_held};
-pub use spin::{SpinGuard, SpinLock};
+pub use spin::{SpinGuard, SpinLock, only_one_vcpu};
 
 /// A value computed once at boot and read ever after.
 pub type Once<T> = ::spin::Once<T>;

@@ -1,15 +1,32 @@
 //! A ranked spin lock.
+//!
+//! A locked instruction waits until every earlier store has left the processor. Behind stores to memory that a peer reads
+//! at the same time (a virtio ring) that is a cache line's way between two cores for each of them, and a packet's way through the kernel
+//! takes some thirty locks. So the machine with one vCPU takes its locks with an ordinary load and store, as Linux
+//! does on one processor ([`only_one_vcpu`]).
 
 use super::rank::{self, Rank};
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering, compiler_fence};
 
 /// Tries before a contended lock is taken for a self-deadlock where only one vCPU exists: far longer than any
 /// critical section.
 const DEADLOCK_SPINS: u64 = 1 << 32;
+
+/// Whether one thread of the host takes all the locks there are.
+static LONE: AtomicBool = AtomicBool::new(false);
+
+/// Says that from now on no thread but the caller takes any [`SpinLock`]; said once, when the machine has its one vCPU.
+/// Threads of drivers use locks of their own, and the kernel heap has its own.
+///
+/// # Safety
+/// No lock may be held, and no other thread of the process may take one, now or later.
+pub unsafe fn only_one_vcpu() {
+    LONE.store(true, Ordering::Relaxed);
+}
 
 /// A lock that spins; see the module's head for its rules.
 pub struct SpinLock<T: ?Sized> {
@@ -40,10 +57,25 @@ impl<T: ?Sized> SpinLock<T> {
     #[inline]
     pub fn lock(&self) -> SpinGuard<'_, T> {
         rank::acquire(self.rank);
-        if self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        if !self.take() {
             self.lock_contended();
         }
         SpinGuard { lock: self, value: PhantomData }
+    }
+
+    /// Takes the lock if it is free; returns whether it was.
+    #[inline]
+    fn take(&self) -> bool {
+        if !LONE.load(Ordering::Relaxed) {
+            return self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        }
+        // A signal handler that comes in between has given back what it took.
+        let free = !self.locked.load(Ordering::Relaxed);
+        if free {
+            self.locked.store(true, Ordering::Relaxed);
+            compiler_fence(Ordering::Acquire);
+        }
+        free
     }
 
     #[cold]
@@ -55,7 +87,7 @@ impl<T: ?Sized> SpinLock<T> {
                 spins += 1;
                 assert!(spins < DEADLOCK_SPINS, "lock of rank {:?} never comes free", self.rank);
             }
-            if self.locked.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            if self.take() {
                 return;
             }
         }
@@ -63,7 +95,9 @@ impl<T: ?Sized> SpinLock<T> {
 
     /// Takes the lock if it is free.
     pub fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
-        self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        if !self.take() {
+            return None;
+        }
         rank::acquire(self.rank);
         Some(SpinGuard { lock: self, value: PhantomData })
     }
