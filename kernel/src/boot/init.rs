@@ -167,6 +167,6 @@ fn prepare_exit(frame: &mut TrapFrame, events: bool, signals: bool) {
     }
     now = time::now();
     if let Some(at) = sched::next_interruption(now) {
-        host::arm_preemption(at);
+        host::arm_preemption(at, now);
     }
 }

@@ -8,7 +8,7 @@
 use super::raw::syscall;
 use super::signal::PREEMPT_SIGNAL;
 use crate::error::Result;
-use crate::time::{self, Duration, Instant};
+use crate::time::{Duration, Instant};
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use linux_raw_sys::general::{__NR_timer_create, __NR_timer_settime};
 
@@ -64,13 +64,13 @@ pub fn start_preemption_timer() -> Result<()> {
     Ok(())
 }
 
-/// Sees to it that the vCPU is interrupted at `at` or before.
-pub fn arm_preemption(at: Instant) {
+/// Sees to it that the vCPU is interrupted at `at` or before; it is `now`.
+pub fn arm_preemption(at: Instant, now: Instant) {
     let id = TIMER_ID.load(Ordering::Relaxed);
     if id < 0 {
         return;
     }
-    let Some(span) = ARMED.set(at, time::now()) else { return };
+    let Some(span) = ARMED.set(at, now) else { return };
     let spec: [u64; 4] = [0, 0, span.as_secs(), span.subsec_nanos().into()];
     // SAFETY: `struct itimerspec` is four 64-bit words and lives across the call.
     let _ = unsafe { syscall(__NR_timer_settime, [id as usize, 0, spec.as_ptr() as usize, 0, 0, 0]) };

@@ -39,6 +39,11 @@ impl EventList {
         }
     }
 
+    /// Whether nothing happened.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
     /// The next socket; its readiness is to be looked up now.
     pub(super) fn take(&mut self, sockets: &mut Slab<Socket>) -> Option<SocketId> {
         loop {

@@ -20,6 +20,7 @@ use super::random::{Rng, Secret};
 use super::route::{Route, RouteKind, RouteProtocol, RouteTable};
 use super::stats::SnmpStats;
 use super::tcp::FlowId;
+use super::timer::sooner;
 use crate::time::Instant;
 use alloc::collections::VecDeque;
 use alloc::string::String;
@@ -555,8 +556,8 @@ impl IpLayer {
 
     /// The next time [`IpLayer::run_timers`] has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let groups = self.next_report();
-        [self.neighbors.next_deadline(), self.reassembly.next_deadline(), groups].into_iter().flatten().min()
+        let deadline = sooner(self.neighbors.next_deadline(), self.reassembly.next_deadline());
+        sooner(deadline, self.next_report())
     }
 
     /// Sends an ICMP error about a received packet to its source, within the rate limit.

@@ -14,7 +14,7 @@ use super::slab::Slab;
 use super::socket::{Inner, Shutdown, Socket, SocketId, SocketKind, SocketOptions};
 use super::stats::SnmpStats;
 use super::tcp::{TcpLayer, TcpSocket};
-use super::timer::{TimerHeap, TimerKey};
+use super::timer::{TimerHeap, TimerKey, sooner};
 use crate::time::Instant;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -436,8 +436,14 @@ impl NetStack {
         if self.unfinished || !self.tcp.dirty.is_empty() || !self.ip.loopback.is_empty() {
             return Some(now);
         }
-        let deadlines = [self.ip.next_deadline(), self.tcp.time_wait_deadline(), self.timers.next_deadline()];
-        deadlines.into_iter().flatten().min()
+        let deadline = sooner(self.ip.next_deadline(), self.tcp.time_wait_deadline());
+        sooner(deadline, self.timers.next_deadline())
+    }
+
+    /// Whether [`NetStack::poll`] has something to do now, or has done something that nobody has been told of.
+    pub fn has_work(&self, now: Instant) -> bool {
+        let blocked = self.interfaces().iter().any(|i| !i.txq.is_empty());
+        blocked || !self.events.is_empty() || self.next_deadline(now).is_some_and(|at| at <= now)
     }
 
     /// Whether frames wait for a device: poll again when it has room.

@@ -13,6 +13,14 @@ pub(super) enum TimerKey {
     Flow(FlowId),
 }
 
+/// The sooner of two deadlines, where there are any.
+pub(super) fn sooner(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
 /// A heap of deadlines.
 #[derive(Default)]
 pub(super) struct TimerHeap {

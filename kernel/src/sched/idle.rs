@@ -21,7 +21,7 @@ pub trait Poller: Send + Sync {
     fn poll(&self, now: Instant) -> bool;
 
     /// When it must be polled again even if its descriptors stay silent.
-    fn deadline(&self) -> Option<Instant> {
+    fn deadline(&self, _now: Instant) -> Option<Instant> {
         None
     }
 
@@ -95,7 +95,7 @@ pub fn next_interruption(now: Instant) -> Option<Instant> {
     };
     earlier(run_queue::slice_end());
     for p in pollers() {
-        earlier(p.deadline());
+        earlier(p.deadline(now));
         if p.urgent() {
             earlier(Some(now + Duration::from_millis(1)));
         }
@@ -113,8 +113,9 @@ pub fn breathe() {
     time::clock::steer(now);
     poll_devices(now);
     run_queue::on_tick(now);
-    if let Some(at) = next_interruption(time::now()) {
-        host::arm_preemption(at);
+    let now = time::now();
+    if let Some(at) = next_interruption(now) {
+        host::arm_preemption(at, now);
     }
 }
 
@@ -144,7 +145,7 @@ pub fn idle_loop() {
         if pollers().filter(|p| p.prepare_sleep()).count() > 0 {
             continue;
         }
-        let deadline = pollers().filter_map(|p| p.deadline()).chain(timer::next_deadline()).min();
+        let deadline = pollers().filter_map(|p| p.deadline(now)).chain(timer::next_deadline()).min();
         fds.clear();
         fds.extend(pollers().flat_map(|p| p.host_fds()));
         match host::wait_for_events(&fds, deadline) {

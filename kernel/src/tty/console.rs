@@ -118,7 +118,7 @@ impl Poller for ConsolePoller {
     }
 
     /// Output that waits is offered again and again while programs run.
-    fn deadline(&self) -> Option<Instant> {
+    fn deadline(&self, _now: Instant) -> Option<Instant> {
         host::has_backlog().then(|| Instant(self.last.load(Ordering::Relaxed)) + LOOK_EVERY)
     }
 
