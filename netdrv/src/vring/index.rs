@@ -114,6 +114,12 @@ impl Indices {
         self.written = self.written.wrapping_add(1);
     }
 
+    /// Entries that were written since the last [`Indices::publish`].
+    #[cfg_attr(not(feature = "backend"), allow(dead_code))]
+    pub(crate) fn unpublished(&self) -> u16 {
+        self.written.wrapping_sub(self.published)
+    }
+
     /// The index of the peer's next entry.
     pub(crate) fn next_taken(&self) -> u16 {
         self.taken

@@ -31,6 +31,9 @@ pub(super) struct Shared {
     epoll: OwnedFd,
     /// The control thread has changed something.
     wake: OwnedFd,
+    /// Whether there is something in `wake`, as a look at it costs a system call. Set after it is written: who is woken in between
+    /// comes again.
+    woken: AtomicBool,
     /// Ends the control thread's waits.
     stop: OwnedFd,
     stopping: AtomicBool,
@@ -79,6 +82,7 @@ impl Shared {
     /// Ends the caller's sleep.
     pub(super) fn wake(&self) {
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        self.woken.store(true, Ordering::Release);
     }
 
     pub(super) fn connected(&self, stream: UnixStream) {
@@ -153,6 +157,7 @@ pub fn open(
         link: Mutex::new(Link::new(options.queues)),
         epoll,
         wake,
+        woken: AtomicBool::new(false),
         stop: eventfd(0, flags).map_err(host("making an eventfd"))?,
         stopping: AtomicBool::new(false),
         connection: Mutex::new(None),
@@ -226,15 +231,12 @@ impl EthernetDevice for BackendDevice {
         let shared = &*self.shared;
         let Some(mut link) = shared.link.try_lock() else { return Ok(0) };
         if link.armed {
-            let mut count = [0; 8];
-            let _ = rustix::io::read(&shared.wake, &mut count);
-            // Takes the edges of kicks; what they are about shows in the rings.
-            let mut events = [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; 4];
-            let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-            if let Some(kicks) = &link.kicks {
-                let _ = epoll::wait(kicks, &mut events[..], Some(&now));
+            let woken = shared.woken.load(Ordering::Acquire) && shared.woken.swap(false, Ordering::AcqRel);
+            if woken {
+                let mut count = [0; 8];
+                let _ = rustix::io::read(&shared.wake, &mut count);
             }
-            if let Some(reason) = shared.failure.lock().take() {
+            if let Some(reason) = woken.then(|| shared.failure.lock().take()).flatten() {
                 return Err(DeviceError::Peer(reason));
             }
         }
@@ -282,7 +284,11 @@ impl EthernetDevice for BackendDevice {
 
     fn prepare_sleep(&mut self) -> bool {
         // While the control thread works there is nothing to wait for: it is done in no time.
-        self.shared.link.try_lock().is_none_or(|mut link| link.arm(self.blocked))
+        self.shared.link.try_lock().is_none_or(|mut link| {
+            // Before the sleep and not after it, when frames wait. What kicks are about shows in the rings.
+            link.take_kicks();
+            link.arm(self.blocked)
+        })
     }
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -10,6 +10,8 @@ use crate::vnet_header::{self, ETHERNET_HEADER_LEN, VNET_HEADER_LEN};
 use crate::vring::lent::LentMemory;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 
 /// Longest frame: the longest IP packet, ethernet header and a VLAN tag.
@@ -127,6 +129,8 @@ impl Link {
                 }
             }
             if taken > before {
+                ring.publish_if_many();
+            } else {
                 ring.publish();
             }
         }
@@ -226,12 +230,21 @@ impl Link {
         self.check_memory()
     }
 
+    /// Takes the edges of kicks.
+    pub(super) fn take_kicks(&self) {
+        let mut events = [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; 4];
+        if let Some(kicks) = &self.kicks {
+            let _ = epoll::wait(kicks, &mut events[..], Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        }
+    }
+
     /// Asks for kicks: for frames, and with `blocked` for receive buffers. Returns whether there is something already.
     pub(super) fn arm(&mut self, blocked: bool) -> bool {
         self.armed = true;
         let mut ready = false;
         for (i, ring) in self.rings.iter_mut().enumerate().filter(|(_, ring)| ring.is_running()) {
             if i % 2 == 1 {
+                ring.publish();
                 ready |= ring.arm();
             } else if blocked {
                 // What is there was too little, so that only news counts.

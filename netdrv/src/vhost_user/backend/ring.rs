@@ -13,6 +13,8 @@ use std::io::Write;
 
 /// Largest ring.
 pub(super) const MAX_RING: u16 = 1024;
+/// Chains that are given back at a time while frames keep coming, at most.
+const RETURNED_AT_A_TIME: u16 = 32;
 
 /// One ring, set up message by message.
 #[derive(Debug)]
@@ -91,6 +93,7 @@ impl DeviceRing {
 
     /// Stops the ring; returns the index of the next available entry.
     pub(super) fn stop(&mut self) -> u16 {
+        self.publish();
         if self.tables.take().is_some() {
             self.base = self.indices.next_taken();
         }
@@ -214,6 +217,15 @@ impl DeviceRing {
         let Some(tables) = &self.tables else { return };
         tables.set_used(self.indices.next_entry(), head, 0);
         self.indices.wrote_entry();
+    }
+
+    /// Shows the chains that were given back to the driver if they are many. For a few it can wait, until a look finds nothing
+    /// ([`DeviceRing::publish`]): to show them is a wait for the other processor, and the frame that has just come would wait with us.
+    #[inline]
+    pub(super) fn publish_if_many(&mut self) {
+        if self.indices.unpublished() >= RETURNED_AT_A_TIME.min(self.size.get() / 4) {
+            self.publish();
+        }
     }
 
     /// Shows used entries to the driver, and calls it if it wants.

@@ -365,7 +365,15 @@ impl EthernetDevice for VhostUserDevice {
     }
 
     fn prepare_sleep(&mut self) -> bool {
-        self.service();
+        // Calls are taken before the next sleep and not after the last, when frames wait. Where none came, something else
+        // ended that sleep.
+        let called = match &self.state {
+            State::Up { link, .. } => link.take_calls(),
+            _ => false,
+        };
+        if !called {
+            self.service();
+        }
         match &mut self.state {
             State::Up { link, .. } => link.arm(),
             // The caller is to hear of a failure now.

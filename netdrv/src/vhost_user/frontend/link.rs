@@ -228,10 +228,14 @@ impl Link {
         }
     }
 
+    /// Takes the calls that have come; returns whether any had.
+    pub(super) fn take_calls(&self) -> bool {
+        drain(&self.call)
+    }
+
     /// Asks for calls; returns whether there is something to do already.
     pub(super) fn arm(&mut self) -> bool {
         self.armed = true;
-        drain(&self.call);
         let mut ready = false;
         for pair in &mut self.pairs {
             // All buffers, as we may sleep for long.
@@ -246,7 +250,6 @@ impl Link {
 
     fn disarm(&mut self) {
         self.armed = false;
-        drain(&self.call);
         for pair in &mut self.pairs {
             pair.rx.disarm(&self.region);
             pair.tx.disarm(&self.region);
@@ -279,10 +282,10 @@ fn notify(fd: &OwnedFd) {
     let _ = rustix::io::write(fd, &1u64.to_ne_bytes());
 }
 
-/// Empties an eventfd.
-fn drain(fd: &OwnedFd) {
+/// Empties an eventfd; returns whether there was something in it.
+fn drain(fd: &OwnedFd) -> bool {
     let mut count = [0; 8];
-    let _ = rustix::io::read(fd, &mut count);
+    rustix::io::read(fd, &mut count).is_ok()
 }
 
 /// Where every frame is copied to: its IP header comes to lie at a multiple of 16.
