@@ -381,8 +381,9 @@ impl Flow {
         due
     }
 
-    /// Keeps books on a received segment, before the engine sees it.
-    pub(crate) fn observe_received(&mut self, segment: &TcpSegment, bytes: &[u8], now: Instant) {
+    /// Keeps books on a received segment, before the engine sees it. Returns the round-trip time that it showed if it ended our
+    /// part of the handshake.
+    pub(crate) fn observe_received(&mut self, segment: &TcpSegment, bytes: &[u8], now: Instant) -> Option<Duration> {
         self.last_heard = now;
         self.stats.segments_in += 1;
         self.stop_probing();
@@ -392,12 +393,15 @@ impl Flow {
             self.peer = SynOptions::parse(bytes, segment.header_len);
             self.initial_received = Some(segment.seq);
         }
+        let mut handshake = None;
         if segment.flags.contains(TcpFlags::ACK)
             && let Some((end, at)) = self.rtt_sample
             && !seq_before(segment.ack, end)
         {
             self.rtt_sample = None;
-            self.stats.measure(now.saturating_since(at));
+            let time = now.saturating_since(at);
+            self.stats.measure(time);
+            handshake = self.state.is_opening().then_some(time);
         }
         if segment.payload_len > 0 {
             // Immediate acknowledgement, unless the program is likely to answer: then it rides on the answer.
@@ -411,6 +415,7 @@ impl Flow {
                 self.ack_delayed_until = now + ACK_DELAY;
             }
         }
+        handshake
     }
 
     /// Notes how many bytes the engine put into the receive buffer.

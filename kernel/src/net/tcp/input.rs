@@ -63,7 +63,9 @@ impl NetStack {
             Screened::Challenge => return self.challenge(id, now),
         }
         let before = flow.engine.receive_queued();
-        flow.observe_received(segment, &packet[ip.header_len..], now);
+        if let Some(time) = flow.observe_received(segment, &packet[ip.header_len..], now) {
+            self.tcp.round_trips.note(ip.src, time);
+        }
         let mut reply = [0; 160];
         let answer = flow.engine.handle_segment(&packet[..ip.total_len], &mut reply, now);
         let received = flow.engine.receive_queued().saturating_sub(before);
@@ -288,7 +290,7 @@ impl NetStack {
             Some(mss) => path.mtu.min(usize::from(mss.saturating_add(HEADERS))),
             None => path.mtu,
         };
-        let default = self.tcp.default_buffer();
+        let default = self.tcp.default_buffer(*tuple.remote.ip());
         let buffer = |set: Option<usize>| set.unwrap_or(default).clamp(MIN_BUFFER, MAX_BUFFER);
         let default_congestion = if path.is_local() { Congestion::None } else { Congestion::Reno };
         EngineConfig {

@@ -15,6 +15,7 @@ pub(super) mod flow;
 mod info;
 mod input;
 mod output;
+mod round_trips;
 mod segment;
 mod smoltcp_engine;
 mod time_wait;
@@ -28,10 +29,11 @@ use super::random::{Rng, Secret};
 use super::slab::{Key, Slab};
 use crate::time::Instant;
 use alloc::collections::VecDeque;
-use core::net::SocketAddrV4;
+use core::net::{Ipv4Addr, SocketAddrV4};
 use core::time::Duration;
 use flow::{Flow, FlowQueue};
 use hashbrown::HashMap;
+use round_trips::RoundTrips;
 use smoltcp_engine::EnginePool;
 use time_wait::{TimeWait, TimeWaitQueue};
 
@@ -41,6 +43,8 @@ pub(crate) type FlowId = Key<Flow>;
 /// Send and receive buffer of a connection in bytes where the program sets none. At 40 Gbit/s and the 100 µs that two
 /// wake-ups take, 500 KB are in flight; more than a core's level-2 cache holds would only make the copies slower.
 pub const DEFAULT_BUFFER: usize = 512 * 1024;
+/// What that becomes at most for a host that is known to be further away ([`RoundTrips`]).
+const FAR_BUFFER: usize = 2 * 1024 * 1024;
 /// What that becomes where there are many connections (`tcp_mem` on Linux): from so many flows on, so many bytes. Buffers
 /// are the kernel's memory, which `mem=` does not bound.
 const CROWDED: [(usize, usize); 2] = [(512, 32 * 1024), (64, 128 * 1024)];
@@ -122,6 +126,7 @@ pub(crate) struct TcpLayer {
     pub(crate) dirty: VecDeque<FlowId>,
     pool: EnginePool,
     orphans: usize,
+    round_trips: RoundTrips,
     sequence_secret: Secret,
 }
 
@@ -135,6 +140,7 @@ impl TcpLayer {
             dirty: VecDeque::new(),
             pool: EnginePool::default(),
             orphans: 0,
+            round_trips: RoundTrips::default(),
             sequence_secret: rng.secret(),
         }
     }
@@ -146,10 +152,13 @@ impl TcpLayer {
         clock.wrapping_add(self.sequence_secret.hash(&tuple.to_bytes()) as u32)
     }
 
-    /// The size of a new connection's buffers where the program sets none, in bytes.
-    fn default_buffer(&self) -> usize {
+    /// The size of the buffers of a new connection with `remote` where the program sets none, in bytes.
+    fn default_buffer(&self, remote: Ipv4Addr) -> usize {
         let flows = self.flows.len();
-        CROWDED.iter().find(|(from, _)| flows >= *from).map_or(DEFAULT_BUFFER, |(_, bytes)| *bytes)
+        match CROWDED.iter().find(|(from, _)| flows >= *from) {
+            Some((_, bytes)) => *bytes,
+            None => self.round_trips.bytes_under_way(remote).clamp(DEFAULT_BUFFER, FAR_BUFFER),
+        }
     }
 
     /// Puts a flow on the dirty list.

@@ -346,3 +346,20 @@ fn buffers_and_segment_sizes_are_as_asked() {
     assert_eq!((info.snd_mss, info.total_retrans), (500, 0));
     assert!(info.rtt >= Duration::from_micros(100) && info.rtt < Duration::from_millis(15), "{:?}", info.rtt);
 }
+
+#[test]
+fn connections_have_buffers_for_what_is_under_way_to_a_known_host() {
+    const KB: usize = 1024;
+    for (latency, buffer) in [(10, 512 * KB), (50, 512 * KB), (90, 1024 * KB), (200, 2048 * KB), (20_000, 2048 * KB)] {
+        let mut p = Pair::new(full(), full());
+        p.latency = Duration::from_micros(latency);
+        let (client, server) = p.established();
+        assert_eq!(p.stacks[A].tcp_buffers(client), Ok((512 * KB, 512 * KB)), "nothing is known of the host");
+        assert_eq!(p.stacks[B].tcp_buffers(server), Ok((512 * KB, 512 * KB)), "nothing is known of the host");
+        // The first handshake waited for an address resolution: the next one is shorter, and counts.
+        p.established();
+        let (client, server) = p.established();
+        assert_eq!(p.stacks[A].tcp_buffers(client), Ok((buffer, buffer)), "{latency} µs, client");
+        assert_eq!(p.stacks[B].tcp_buffers(server), Ok((buffer, buffer)), "{latency} µs, server");
+    }
+}
