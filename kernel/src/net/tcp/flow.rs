@@ -248,6 +248,22 @@ impl Flow {
         self.engine.state().may_send() && !self.fin_wanted && self.send_space() >= self.engine.send_capacity() / 3
     }
 
+    /// Whether the engine has sent all that it was given, so that a look at it after that would find nothing.
+    pub(crate) fn has_sent_all(&self) -> bool {
+        self.write_seq == self.snd_max && self.engine.state() == TcpState::Established
+    }
+
+    /// Whether what has just come leaves nothing to do: it is data whose acknowledgement goes with the answer, everything of ours is
+    /// sent, and the flow will be looked at by the time that the answer is due.
+    pub(crate) fn can_wait_for_answer(&self, now: Instant) -> bool {
+        let quiet = !self.detached && !self.aborting && !self.fin_wanted && self.held.is_empty();
+        quiet
+            && self.delaying
+            && self.ack_delayed_until == now + ACK_DELAY
+            && self.armed <= self.ack_delayed_until
+            && self.has_sent_all()
+    }
+
     /// Bytes not acknowledged (`SIOCOUTQ`).
     pub(crate) fn send_queued(&self) -> usize {
         self.engine.send_queued() + self.held.len()

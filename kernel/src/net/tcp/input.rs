@@ -87,7 +87,9 @@ impl NetStack {
             }
         }
         self.note_flow(id, now);
-        self.tcp.mark_dirty(id);
+        if !self.tcp.flow(id).is_ok_and(|flow| flow.can_wait_for_answer(now)) {
+            self.tcp.mark_dirty(id);
+        }
     }
 
     /// Tells the peer what we have sent and received (RFC 5961).

@@ -82,10 +82,12 @@ impl NetStack {
                 return true;
             };
             buf.set_len(packet.len);
+            let mut last = false;
             if let Some(segment) = TcpSegment::parse(&buf.bytes()[HEADER_LEN..]) {
-                let before = flow.stats.retransmits;
+                let (before, sent) = (flow.stats.retransmits, flow.snd_max);
                 flow.observe_sent(&segment, now);
                 self.ip.stats.tcp_retrans_segs += flow.stats.retransmits - before;
+                last = flow.snd_max != sent && flow.has_sent_all();
             }
             let meta = segment::finish(buf.bytes_mut(), flow.ttl, flow.tos, path.offloads, packet.cut);
             if packet.len <= SMALL && (path.is_local() || packet.len <= 128) {
@@ -94,6 +96,9 @@ impl NetStack {
             }
             self.ip.stats.tcp_out_segs += 1;
             self.ip.send(&path, QueuedFrame { meta, buf, charge: None }, now, Some(&mut *out));
+            if last {
+                return true;
+            }
         }
         self.tcp.mark_dirty(id);
         true
