@@ -237,6 +237,22 @@ impl DriverRing {
         Ok(self.indices.waiting(&Words { layout: &self.layout, region }, self.in_flight)?)
     }
 
+    /// The token of the buffer that comes back next, which is known to be there, as far as its entry can be believed: a hint.
+    #[inline]
+    pub(crate) fn expected(&self, region: &SharedRegion) -> Option<u16> {
+        let id = region.load_u32(self.layout.used_entry(self.indices.next_taken()));
+        self.chains.get(id as usize).map(|chain| chain.token)
+    }
+
+    /// Says that a buffer will be added.
+    #[inline]
+    pub(crate) fn expect_add(&self, region: &SharedRegion) {
+        if let Some(head) = self.free.last() {
+            region.expect_write(self.layout.descriptors + usize::from(*head) * DESCRIPTOR_LEN);
+        }
+        region.expect_write(self.layout.available_entry(self.indices.next_entry()));
+    }
+
     /// Takes one buffer back; only when [`DriverRing::waiting`] has said that one waits.
     ///
     /// # Errors

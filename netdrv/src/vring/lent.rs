@@ -8,6 +8,7 @@
 use super::foreign::ForeignMapping;
 use super::index::{RingWords, Word};
 use super::layout::{DESCRIPTOR_LEN, RingSize};
+use super::prefetch;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ptr::{self, NonNull};
@@ -108,6 +109,14 @@ impl LentMemory {
     fn table(&self, addr: u64, len: usize, align: usize) -> Option<NonNull<u8>> {
         let (byte, room) = self.at(addr)?;
         (len <= room && byte.addr().get().is_multiple_of(align)).then_some(byte)
+    }
+
+    /// Says that a buffer at `addr` will be read, if there can be one.
+    #[inline]
+    pub(crate) fn expect(&self, addr: u64) {
+        if let Some((start, _)) = self.at(addr) {
+            prefetch::buffer(start.as_ptr());
+        }
     }
 
     /// Copies bytes out.
@@ -231,6 +240,26 @@ impl DeviceTables {
         };
         let [addr, rest] = words.map(|word| u64::from_le(word.load(Ordering::Relaxed)));
         Some(Descriptor::from_words(addr, rest))
+    }
+
+    /// Says that the chain at `head` will be walked, if there can be one.
+    #[inline]
+    pub(crate) fn expect_head(&self, head: u16) {
+        let at = self.descriptors.as_ptr().wrapping_add(DESCRIPTOR_LEN * usize::from(head));
+        prefetch::line(at);
+    }
+
+    /// Says that the chain in the available ring's entry for a free-running index, which is known to be there, will be read
+    /// next, or written if it is `writable`. Its head and its first descriptor are looked at, as a hint.
+    #[inline]
+    pub(crate) fn expect_entry(&self, index: u16, writable: bool) {
+        let Some(Descriptor { addr, .. }) = self.descriptor(self.available(index)) else { return };
+        let Some((start, _)) = self.memory.at(addr) else { return };
+        if writable {
+            prefetch::buffer_to_write(start.as_ptr());
+        } else {
+            prefetch::buffer(start.as_ptr());
+        }
     }
 
     /// The head in the available ring's entry for a free-running index.

@@ -15,6 +15,7 @@
 //! | `foreign` | what happens when a peer takes memory away that it has lent us |
 //! | `lent` | such memory mapped, and a ring in it: descriptors and chains on the device's side |
 //! | `driver` | descriptors, chains, indirect tables, and what is in flight: the driver's side |
+//! | `prefetch` | which lines will be needed |
 //! | `model` | `index` model-checked with loom (tests only) |
 //!
 //! # Memory ordering
@@ -58,6 +59,7 @@ pub(crate) mod lent;
 mod lent_tests;
 #[cfg(test)]
 mod model;
+pub(crate) mod prefetch;
 mod region;
 #[cfg(all(test, feature = "backend"))]
 mod tests;

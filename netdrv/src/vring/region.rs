@@ -1,5 +1,6 @@
 //! Memory that is shared with a peer by descriptor.
 
+use super::prefetch;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -90,6 +91,18 @@ impl SharedRegion {
         // SAFETY: as in `word`.
         let word = unsafe { AtomicU64::from_ptr(self.at(offset, 8).cast()) };
         word.store(value.to_le(), Ordering::Relaxed);
+    }
+
+    /// Says that a buffer at `offset` will be read.
+    #[inline]
+    pub(crate) fn expect(&self, offset: usize) {
+        prefetch::buffer(self.base.as_ptr().wrapping_add(offset));
+    }
+
+    /// Says that a buffer at `offset` will be written.
+    #[inline]
+    pub(crate) fn expect_write(&self, offset: usize) {
+        prefetch::buffer_to_write(self.base.as_ptr().wrapping_add(offset));
     }
 
     /// Copies bytes in.

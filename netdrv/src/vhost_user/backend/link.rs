@@ -226,7 +226,10 @@ impl Link {
 
     /// Shows what was sent to the driver.
     pub(super) fn flush(&mut self) -> Result<(), Violation> {
-        self.rings.iter_mut().step_by(2).for_each(DeviceRing::publish);
+        for ring in self.rings.iter_mut().step_by(2) {
+            ring.publish();
+            ring.expect_frame();
+        }
         self.check_memory()
     }
 

@@ -5,6 +5,7 @@ use super::link::Scratch;
 use crate::vring::RingSize;
 use crate::vring::index::{Indices, RingWords, Side, Word};
 use crate::vring::lent::{BrokenChain, DeviceTables, LentMemory};
+use crate::vring::prefetch::Guess;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -15,6 +16,8 @@ use std::io::Write;
 pub(super) const MAX_RING: u16 = 1024;
 /// Chains that are given back at a time while frames keep coming, at most.
 const RETURNED_AT_A_TIME: u16 = 32;
+/// Bytes in them, at most: the driver uses those again that came back last, while they are in its cache.
+const RETURNED_BYTES: usize = 32 * 1024;
 
 /// One ring, set up message by message.
 #[derive(Debug)]
@@ -33,6 +36,10 @@ pub(super) struct DeviceRing {
     indices: Indices,
     /// Available entries that are known to wait.
     waiting: u16,
+    /// Bytes in chains that were given back and not shown yet.
+    unshown_bytes: usize,
+    /// Head and first address of the next chain to read.
+    guesses: [Guess; 2],
     /// Buffers collected for one frame: heads with their capacities, and pieces.
     heads: Vec<(u16, u32)>,
     pieces: Vec<(u64, usize)>,
@@ -51,6 +58,8 @@ impl DeviceRing {
             tables: None,
             indices: Indices::new(Side::DEVICE, false, 0),
             waiting: 0,
+            unshown_bytes: 0,
+            guesses: [Guess::default(); 2],
             heads: Vec::new(),
             pieces: Vec::new(),
         }
@@ -100,16 +109,21 @@ impl DeviceRing {
         self.base
     }
 
+    /// Looks whether the driver has made chains available that nobody knew of.
+    #[inline]
+    fn look(&mut self) -> Result<bool, Violation> {
+        let Some(tables) = &self.tables else { return Ok(false) };
+        self.waiting = self.indices.waiting(tables, self.size.get()).map_err(|_| Violation::AvailIndex)?;
+        Ok(self.waiting > 0)
+    }
+
     /// The head of the next chain that the driver has made available.
     #[inline]
     fn next_head(&mut self) -> Result<Option<u16>, Violation> {
-        let Some(tables) = &self.tables else { return Ok(None) };
-        if self.waiting == 0 {
-            self.waiting = self.indices.waiting(tables, self.size.get()).map_err(|_| Violation::AvailIndex)?;
-            if self.waiting == 0 {
-                return Ok(None);
-            }
+        if self.waiting == 0 && !self.look()? {
+            return Ok(None);
         }
+        let Some(tables) = &self.tables else { return Ok(None) };
         let head = tables.available(self.indices.next_taken());
         self.indices.took_entry();
         self.waiting -= 1;
@@ -129,17 +143,34 @@ impl DeviceRing {
         header_len: usize,
         scratch: &mut Scratch,
     ) -> Result<Option<(u16, usize)>, Violation> {
+        if self.waiting == 0 {
+            if !self.look()? {
+                return Ok(None);
+            }
+            if let Some(tables) = &self.tables {
+                tables.expect_head(self.guesses[0].next() as u16 % self.size.get());
+                tables.memory().expect(self.guesses[1].next());
+            }
+        }
         let Some(head) = self.next_head()? else { return Ok(None) };
         let Some(tables) = &self.tables else { return Ok(None) };
+        if self.waiting > 0 {
+            tables.expect_entry(self.indices.next_taken(), false);
+        }
+        self.guesses[0].note(head.into());
         let mut len = 0;
         tables.walk::<Violation>(head, |piece| {
             if !piece.writable {
+                if len == 0 {
+                    self.guesses[1].note(piece.addr);
+                }
                 let bytes = scratch.gather(header_len, len, piece.len as usize).ok_or(Violation::Length)?;
                 tables.memory().read(piece.addr, bytes).map_err(|_| Violation::Address)?;
                 len += piece.len as usize;
             }
             Ok(())
         })?;
+        self.unshown_bytes += len;
         Ok(Some((head, len)))
     }
 
@@ -223,19 +254,28 @@ impl DeviceRing {
     /// ([`DeviceRing::publish`]): to show them is a wait for the other processor, and the frame that has just come would wait with us.
     #[inline]
     pub(super) fn publish_if_many(&mut self) {
-        if self.indices.unpublished() >= RETURNED_AT_A_TIME.min(self.size.get() / 4) {
+        let most = RETURNED_AT_A_TIME.min(self.size.get() / 4);
+        if self.indices.unpublished() >= most || self.unshown_bytes >= RETURNED_BYTES {
             self.publish();
         }
     }
 
     /// Shows used entries to the driver, and calls it if it wants.
     pub(super) fn publish(&mut self) {
+        self.unshown_bytes = 0;
         let Some(tables) = &self.tables else { return };
         if self.indices.publish(tables)
             && let Some(mut call) = self.call.as_ref()
         {
             // A full counter is a pending call, too.
             let _ = call.write(&1u64.to_ne_bytes());
+        }
+    }
+
+    /// Says that a frame may be put into the next buffer: its lines have time to come.
+    pub(super) fn expect_frame(&self) {
+        if let Some(tables) = self.tables.as_ref().filter(|_| self.waiting > 0) {
+            tables.expect_entry(self.indices.next_taken(), true);
         }
     }
 

@@ -225,6 +225,7 @@ impl Link {
             if pair.tx.publish(&self.region) {
                 notify(&pair.kicks[1]);
             }
+            pair.tx.expect_frame(&self.region);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::LinkFailure;
 use crate::vhost_user::NET_HEADER_LEN;
+use crate::vring::prefetch::Guess;
 use crate::vring::{Direction, DriverRing, RingLayout, RingSize, Segment, SharedRegion};
 
 /// Entries of the ring, and pieces of memory behind it.
@@ -30,6 +31,8 @@ pub(super) struct RxQueue {
     mergeable: bool,
     /// Used buffers that are known to wait.
     waiting: u16,
+    /// Which buffer the next frame comes in: most devices take them in turn.
+    guess: Guess,
     /// Buffers that came back and were not shown to the device again.
     unpublished: u16,
 }
@@ -46,7 +49,8 @@ impl RxQueue {
         let pieces = ring.layout().end.next_multiple_of(4096);
         let per_buffer = if long_frames && !mergeable { PIECES_OF_LARGEST } else { 1 };
         ring.disarm(region);
-        let mut queue = RxQueue { ring, pieces, per_buffer, mergeable, waiting: 0, unpublished: 0 };
+        let mut queue =
+            RxQueue { ring, pieces, per_buffer, mergeable, waiting: 0, guess: Guess::default(), unpublished: 0 };
         for buffer in 0..RX_RING / per_buffer {
             queue.post(region, buffer);
         }
@@ -61,6 +65,11 @@ impl RxQueue {
 
     fn piece(&self, index: u16) -> Segment {
         Segment { offset: self.pieces + usize::from(index) * RX_PIECE, len: RX_PIECE as u32 }
+    }
+
+    /// Where a buffer starts.
+    fn start(&self, buffer: u16) -> usize {
+        usize::from(buffer) * usize::from(self.per_buffer) * RX_PIECE + self.pieces
     }
 
     fn post(&mut self, region: &SharedRegion, buffer: u16) {
@@ -89,12 +98,23 @@ impl RxQueue {
             if self.waiting == 0 {
                 return Ok(None);
             }
+            if let Some(buffer) =
+                u16::try_from(self.guess.next()).ok().filter(|&token| token < RX_RING / self.per_buffer)
+            {
+                region.expect(self.start(buffer));
+            }
         }
         let first = self.take(region)?;
+        self.guess.note(first.token.into());
+        if self.waiting > 0
+            && let Some(next) = self.ring.expected(region)
+        {
+            region.expect(self.start(next));
+        }
         if (first.len as usize) < NET_HEADER_LEN {
             return Err(LinkFailure::Runt);
         }
-        let mut cursor = usize::from(first.token) * usize::from(self.per_buffer) * RX_PIECE + self.pieces;
+        let mut cursor = self.start(first.token);
         region.read(cursor, header);
         cursor += NET_HEADER_LEN;
         let buffers = if self.mergeable { u16::from_le_bytes([header[10], header[11]]) } else { 1 };

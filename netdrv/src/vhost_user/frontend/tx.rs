@@ -117,6 +117,14 @@ impl TxQueue {
         added
     }
 
+    /// Says that a frame may follow: the lines that it will be written to have time to come.
+    pub(super) fn expect_frame(&self, region: &SharedRegion) {
+        if let Some(piece) = self.free.last() {
+            region.expect_write(self.pieces + usize::from(*piece) * TX_PIECE);
+        }
+        self.ring.expect_add(region);
+    }
+
     /// Shows what was added to the device; returns whether it must be kicked.
     pub(super) fn publish(&mut self, region: &SharedRegion) -> bool {
         self.ring.publish(region)
