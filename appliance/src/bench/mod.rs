@@ -11,6 +11,7 @@ pub mod chroot;
 mod disk;
 pub mod noise;
 pub mod observe;
+mod pace;
 pub mod pinning;
 pub mod plan;
 mod raw_files;
@@ -36,6 +37,7 @@ use crate::report::{self, Report, SystemState, timestamp::Timestamp};
 use crate::rootfs::{self, Rootfs, recipe::Recipe};
 use crate::unprivileged;
 use crate::wiring::Wiring;
+use pace::Pacer;
 use plan::Plan;
 use round::{Outcome, Site};
 use systems::{Choice, System};
@@ -71,6 +73,7 @@ pub fn run(plan: Plan) -> Result<ExitCode> {
         wiring: &wiring,
         rootfs: &rootfs,
         pinning: plan.pinning,
+        pacer: Pacer::new(plan.pinning),
         raw: &raw,
         interrupt: &interrupt,
         slow: plan.slow.as_ref(),

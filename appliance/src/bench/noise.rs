@@ -1,14 +1,18 @@
-//! What else went on at the host while a run lasted: load, stolen time, CPU time of strangers, the clock.
+//! What else went on at the host while a run lasted: load, stolen time, CPU time of strangers, the CPUs' pace, the clock.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::pace::Pacer;
+
 /// Stolen share of a CPU from which a run counts as noisy.
 const STEAL_LIMIT: f64 = 0.02;
 /// CPUs' worth of others' work from which a run counts as noisy.
 const FOREIGN_LIMIT: f64 = 0.10;
+/// Pace below which a run counts as noisy.
+const PACE_LIMIT: f64 = 0.90;
 
 /// The surroundings of one run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,6 +23,10 @@ pub struct Surroundings {
     pub stolen_cpus: f64,
     /// User and system time of processes that are not the run's, in CPUs. Interrupt work is nobody's and not in it.
     pub foreign_cpus: f64,
+    /// How fast the slower of the CPUs was before and after the run, 1 being the best that was seen; `None` where nobody
+    /// looked. What shares a core with us from outside of the virtual machine shows here only.
+    #[serde(default)]
+    pub pace: Option<f64>,
     /// The host's clock source (`/sys/devices/system/clocksource`).
     pub clock_source: String,
 }
@@ -33,6 +41,9 @@ impl Surroundings {
         if self.foreign_cpus > FOREIGN_LIMIT {
             reasons.push(format!("others used {:.0} % of a CPU", self.foreign_cpus * 100.0));
         }
+        if let Some(pace) = self.pace.filter(|pace| *pace < PACE_LIMIT) {
+            reasons.push(format!("a CPU at {:.0} % of its pace", pace * 100.0));
+        }
         (!reasons.is_empty()).then(|| reasons.join(", "))
     }
 }
@@ -42,19 +53,22 @@ impl Surroundings {
 pub(super) struct Before {
     at: Instant,
     times: CpuTimes,
+    pace: f64,
 }
 
 impl Before {
-    pub fn read() -> Self {
-        Self { at: Instant::now(), times: CpuTimes::read() }
+    pub fn read(pacer: &Pacer) -> Self {
+        let pace = pacer.look();
+        Self { at: Instant::now(), times: CpuTimes::read(), pace }
     }
 
     /// Compares with now; `own` of the CPU time is the run's, and up to `unsure` more may be.
-    pub fn until_now(&self, own: Duration, unsure: Duration) -> Surroundings {
-        self.compare(&CpuTimes::read(), self.at.elapsed().as_secs_f64(), (own + unsure).as_secs_f64())
+    pub fn until_now(&self, own: Duration, unsure: Duration, pacer: &Pacer) -> Surroundings {
+        let (times, seconds) = (CpuTimes::read(), self.at.elapsed().as_secs_f64());
+        self.compare(&times, seconds, (own + unsure).as_secs_f64(), pacer.look())
     }
 
-    fn compare(&self, after: &CpuTimes, seconds: f64, own: f64) -> Surroundings {
+    fn compare(&self, after: &CpuTimes, seconds: f64, own: f64, pace: f64) -> Surroundings {
         let per_second = rustix::param::clock_ticks_per_second() as f64;
         let cpus = |before: u64, after: u64| after.saturating_sub(before) as f64 / per_second / seconds.max(0.001);
         let busy = cpus(self.times.busy, after.busy);
@@ -63,6 +77,7 @@ impl Before {
             stolen_cpus: cpus(self.times.stolen, after.stolen),
             // Both sides are counted in ticks, and a short run has few: what is below a tick or two is no stranger.
             foreign_cpus: (busy - (own + 2.0 / per_second) / seconds.max(0.001)).max(0.0),
+            pace: Some((self.pace + pace) / 2.0),
             clock_source: clock_source(),
         }
     }
@@ -110,19 +125,26 @@ mod tests {
         let stat = "cpu  100 10 40 5000 3 2 8 20 0 0\ncpu0 1 1 1 1\n";
         let times = CpuTimes::parse(stat).unwrap();
         assert_eq!(times, CpuTimes { busy: 150, stolen: 20 });
-        let before = Before { at: Instant::now(), times };
+        let before = Before { at: Instant::now(), times, pace: 0.9 };
         let hz = rustix::param::clock_ticks_per_second();
         let after = CpuTimes { busy: 150 + 3 * hz, stolen: 20 + hz };
         // Three CPU seconds in two seconds of time, one of them ours.
-        let around = before.compare(&after, 2.0, 1.0);
+        let around = before.compare(&after, 2.0, 1.0, 0.7);
         assert!((around.foreign_cpus - 1.0).abs() < 0.02 && (around.stolen_cpus - 0.5).abs() < 1e-9, "{around:?}");
         assert!(around.noise().unwrap().contains("50 % of a CPU stolen"));
+        assert!(around.noise().unwrap().contains("a CPU at 80 % of its pace"));
         assert_eq!(CpuTimes::parse("intr 5"), None);
     }
 
     #[test]
     fn a_quiet_run_is_no_noise() {
-        let quiet = Surroundings { load: 1.0, stolen_cpus: 0.001, foreign_cpus: 0.02, clock_source: "tsc".into() };
+        let quiet = Surroundings {
+            load: 1.0,
+            stolen_cpus: 0.001,
+            foreign_cpus: 0.02,
+            pace: Some(0.95),
+            clock_source: "tsc".into(),
+        };
         assert_eq!(quiet.noise(), None);
         assert!(Surroundings { foreign_cpus: 0.4, ..quiet }.noise().unwrap().contains("40 %"));
     }

@@ -12,6 +12,7 @@ use super::brake::{Brake, SlowDown};
 use super::disk::Disk;
 use super::noise::{Before, Surroundings};
 use super::observe::{CPU_PERIOD, CpuWatch, MemoryWatch, Observed, Reader, Watch};
+use super::pace::Pacer;
 use super::pinning::Pinning;
 use super::raw_files::RawFiles;
 use super::serve::{self, Serving};
@@ -33,6 +34,7 @@ pub struct Site<'a> {
     pub wiring: &'a Wiring,
     pub rootfs: &'a Rootfs,
     pub pinning: Pinning,
+    pub pacer: Pacer,
     /// Folder for the tools' output.
     pub raw: &'a Path,
     pub interrupt: &'a Interrupt,
@@ -154,7 +156,7 @@ fn measure(
 ) -> Values {
     let server = case.server().map(|server| serve::start(&server, system, site, files)).transpose()?;
     let server_before = server.as_ref().and_then(Serving::cpu_time);
-    let before = Before::read();
+    let before = Before::read(&site.pacer);
 
     let slow = site.slow.filter(|slow| slow.system == system.name());
     let slowed = slow.and_then(|slow| case.slowed_client(slow.percent));
@@ -189,7 +191,7 @@ fn measure(
     outcome.host_side = server_after.zip(server_before).map(|(after, before)| after.saturating_sub(before));
     let own = client_cpu + outcome.host_side.unwrap_or_default();
     let unsure = if system.loses_cpu_time() { CPU_PERIOD } else { Duration::ZERO };
-    outcome.around = before.until_now(own, unsure);
+    outcome.around = before.until_now(own, unsure, &site.pacer);
     drop(server);
 
     let seen = Observed {

@@ -359,18 +359,19 @@ fn surroundings(report: &Report) -> String {
         _ = writeln!(text, "<tr><th>{}</th>{cells}</tr>", escape(&run));
     }
     text += "</tbody>\n</table></div>\n<div class=\"wide\"><table>\n<thead><tr><th>round</th><th>noisy runs</th>";
-    text += "<th>load</th><th>stolen, CPUs</th><th>others, CPUs</th></tr></thead>\n<tbody>\n";
+    text += "<th>load</th><th>stolen, CPUs</th><th>others, CPUs</th><th>pace</th></tr></thead>\n<tbody>\n";
     for round in &report.rounds {
         _ = writeln!(
             text,
-            "<tr><th>{}{}</th><td>{} of {}</td><td>{:.2}</td><td>{:.3}</td><td>{:.3}</td></tr>",
+            "<tr><th>{}{}</th><td>{} of {}</td><td>{:.2}</td><td>{:.3}</td><td>{:.3}</td><td>{}</td></tr>",
             round.round,
             if round.is_noisy() { " <span class=\"worse\">noisy</span>" } else { "" },
             round.noisy_runs,
             round.runs,
             round.load,
             round.stolen_cpus,
-            round.foreign_cpus
+            round.foreign_cpus,
+            round.pace.map_or_else(String::new, |pace| format!("{pace:.2}"))
         );
     }
     text + "</tbody>\n</table></div>\n"

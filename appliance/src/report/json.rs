@@ -148,8 +148,8 @@ mod tests {
             keys(&series["runs"][0]),
             "course cpu_seconds failure noise raw round surroundings value wall_seconds"
         );
-        assert_eq!(keys(&series["runs"][0]["surroundings"]), "clock_source foreign_cpus load stolen_cpus");
-        assert_eq!(keys(&json["rounds"][0]), "foreign_cpus load noisy_runs round runs stolen_cpus");
+        assert_eq!(keys(&series["runs"][0]["surroundings"]), "clock_source foreign_cpus load pace stolen_cpus");
+        assert_eq!(keys(&json["rounds"][0]), "foreign_cpus load noisy_runs pace round runs stolen_cpus");
         assert_eq!(keys(&json["settings"]["cases"][0]), "case client server workload");
         assert_eq!(keys(&series["ratio_to_native"]), "interval_95 median rounds");
         assert_eq!(series["better"], "higher");

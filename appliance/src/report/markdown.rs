@@ -84,7 +84,7 @@ fn glance(report: &Report) -> String {
 
 fn surroundings(report: &Report) -> String {
     let mut table = new_table();
-    table.set_header(["round", "noisy runs", "load", "stolen, CPUs", "others, CPUs"]);
+    table.set_header(["round", "noisy runs", "load", "stolen, CPUs", "others, CPUs", "pace"]);
     for round in &report.rounds {
         let mark = if round.is_noisy() { " **noisy**" } else { "" };
         table.add_row([
@@ -93,10 +93,11 @@ fn surroundings(report: &Report) -> String {
             format!("{:.2}", round.load),
             format!("{:.3}", round.stolen_cpus),
             format!("{:.3}", round.foreign_cpus),
+            round.pace.map_or_else(String::new, |pace| format!("{pace:.2}")),
         ]);
     }
     format!(
-        "{table}\n\nThe largest values of each round's runs; the clock source is {}.\n",
+        "{table}\n\nThe largest values of each round's runs, and the lowest pace; the clock source is {}.\n",
         report.machine.clock_source
     )
 }

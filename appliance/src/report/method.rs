@@ -54,7 +54,8 @@ pub(super) fn paragraphs(report: &Report) -> Vec<String> {
         ),
         "CPU seconds are user and system time of the system's processes, boot included, and of the server while the \
          client ran; interrupt work on behalf of either is in neither. A run is noisy when more than 2 % of a CPU was \
-         stolen by the hypervisor or other processes used more than 10 % of one; such runs count, and are flagged."
+         stolen by the hypervisor, other processes used more than 10 % of one, or a CPU was slower than 90 % of \
+         the best pace that short loops before and after the runs have shown (a neighbour on the same core); such runs count, and are flagged."
             .into(),
         "Boot is the time from the start of the system's process, its namespace and chroot included, to the arrival of \
          its first program's first output. Memory is the sum of the proportional set sizes of all its processes, sampled \

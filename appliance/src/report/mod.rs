@@ -134,6 +134,9 @@ pub struct RoundState {
     pub load: f64,
     pub stolen_cpus: f64,
     pub foreign_cpus: f64,
+    /// The lowest; `None` in reports of versions that did not look.
+    #[serde(default)]
+    pub pace: Option<f64>,
 }
 
 impl RoundState {
@@ -152,6 +155,7 @@ impl RoundState {
             load: most(|run| run.around.load),
             stolen_cpus: most(|run| run.around.stolen_cpus),
             foreign_cpus: most(|run| run.around.foreign_cpus),
+            pace: runs.iter().filter_map(|run| run.around.pace).reduce(f64::min),
         })
     }
 }
