@@ -433,7 +433,9 @@ impl NetStack {
 
     /// When [`NetStack::poll`] has something to do without further input; `now` when it has already.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        if self.unfinished || !self.tcp.dirty.is_empty() || !self.ip.loopback.is_empty() {
+        // Flows that the last look at the devices has let go on are not on the dirty list yet.
+        let waiting = !self.tcp.dirty.is_empty() || !self.ip.unblocked.is_empty();
+        if self.unfinished || waiting || !self.ip.loopback.is_empty() {
             return Some(now);
         }
         let deadline = sooner(self.ip.next_deadline(), self.tcp.time_wait_deadline());

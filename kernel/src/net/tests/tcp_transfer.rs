@@ -363,3 +363,34 @@ fn connections_have_buffers_for_what_is_under_way_to_a_known_host() {
         assert_eq!(p.stacks[B].tcp_buffers(server), Ok((buffer, buffer)), "{latency} µs, server");
     }
 }
+
+/// A device that has no room for the first frames that it is offered.
+struct Late {
+    refused: usize,
+    taken: usize,
+}
+
+impl FrameOut for Late {
+    fn transmit(&mut self, _: IfIndex, _: netdrv::TxFrame<'_>) -> bool {
+        let room = self.refused == 0;
+        self.refused = self.refused.saturating_sub(1);
+        self.taken += usize::from(room);
+        room
+    }
+}
+
+#[test]
+fn a_flow_that_waited_for_its_device_is_due_however_late_there_is_room() {
+    let mut p = Pair::plain();
+    let (client, _) = p.established();
+    let now = p.now;
+    assert_eq!(p.write(A, client, &[7; 10_000]), Ok(10_000));
+    let mut out = Late { refused: usize::MAX, taken: 0 };
+    p.stacks[A].poll(now, &mut out);
+    // The first look at the device finds it full, the last one does not: nothing is left but the flow that waited.
+    let mut out = Late { refused: 1, taken: 0 };
+    p.stacks[A].poll(now, &mut out);
+    assert_eq!(out.taken, 1);
+    assert!(p.stacks[A].has_work(now), "the flow would wait for ever");
+    assert_eq!(p.stacks[A].next_deadline(now), Some(now));
+}
