@@ -1,6 +1,6 @@
 //! How fast the CPUs are at the moment.
 //!
-//! A virtual CPU is often one of two threads of a core, and whoever has the other one takes a third of it away: in no counter
+//! A virtual CPU is often one of two threads of a core, and whoever has the other one takes up to half of it away: in no counter
 //! of ours, neither as stolen time nor as anybody's CPU time. It shows in how long a short loop takes that keeps all of the
 //! core's units busy. Such loops run before and after each run, on the CPUs that it uses, all at the same time. The best
 //! pace that one ever had is the measure.
@@ -16,7 +16,7 @@ use super::pinning::Pinning;
 
 /// Loops of one look.
 const LOOPS: u32 = 12;
-/// Iterations of a loop: about a third of a millisecond.
+/// Iterations of a loop: a fraction of a millisecond.
 const ITERATIONS: u64 = 200_000;
 /// Between two loops.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -93,7 +93,8 @@ mod tests {
         let pacer = Pacer::new(Pinning::default());
         let pace = pacer.look();
         assert!(pace > 0.0 && pace <= 1.0, "{pace}");
-        pacer.best.set(pacer.best.get() * 2.0);
-        assert!(pacer.look() <= 0.5, "half of what was possible once");
+        // More than a neighbour that leaves in between could make up for.
+        pacer.best.set(pacer.best.get() * 100.0);
+        assert!(pacer.look() <= 0.1, "a hundredth of what was possible once");
     }
 }

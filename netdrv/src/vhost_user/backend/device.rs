@@ -231,13 +231,13 @@ impl EthernetDevice for BackendDevice {
         let shared = &*self.shared;
         let Some(mut link) = shared.link.try_lock() else { return Ok(0) };
         if link.armed {
-            let woken = shared.woken.load(Ordering::Acquire) && shared.woken.swap(false, Ordering::AcqRel);
-            if woken {
+            // The load first: most sleeps end by a kick, and a swap is a locked instruction.
+            if shared.woken.load(Ordering::Acquire) && shared.woken.swap(false, Ordering::AcqRel) {
                 let mut count = [0; 8];
                 let _ = rustix::io::read(&shared.wake, &mut count);
-            }
-            if let Some(reason) = woken.then(|| shared.failure.lock().take()).flatten() {
-                return Err(DeviceError::Peer(reason));
+                if let Some(reason) = shared.failure.lock().take() {
+                    return Err(DeviceError::Peer(reason));
+                }
             }
         }
         let accept = self.accept;

@@ -148,7 +148,7 @@ impl DeviceRing {
                 return Ok(None);
             }
             if let Some(tables) = &self.tables {
-                tables.expect_head(self.guesses[0].next() as u16 % self.size.get());
+                tables.expect_head(self.size.slot(self.guesses[0].next() as u16) as u16);
                 tables.memory().expect(self.guesses[1].next());
             }
         }
