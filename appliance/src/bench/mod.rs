@@ -11,7 +11,7 @@ pub mod chroot;
 mod disk;
 pub mod noise;
 pub mod observe;
-mod pace;
+pub mod pace;
 pub mod pinning;
 pub mod plan;
 mod raw_files;
@@ -87,7 +87,9 @@ pub fn run(plan: Plan) -> Result<ExitCode> {
     }
     let able: Vec<&Candidate> = systems.iter().filter(|candidate| candidate.reason.is_none()).collect();
     let measured = all_rounds(&plan, &able, &site)?;
-    let (outcomes, complete) = (measured.outcomes, !measured.interrupted);
+    let (mut outcomes, complete) = (measured.outcomes, !measured.interrupted);
+    outcomes.iter_mut().for_each(|outcome| outcome.around.settle_pace(site.pacer.full()));
+    let full_pace = site.pacer.full();
     let congestion_control = wiring.congestion_control().to_owned();
     drop(wiring);
 
@@ -101,6 +103,7 @@ pub fn run(plan: Plan) -> Result<ExitCode> {
         rootfs: &rootfs,
         vmlinux: vmlinux.as_deref().ok(),
         congestion_control,
+        full_pace: Some(full_pace),
         baseline: baseline.as_ref(),
     });
     report.write(&out)?;

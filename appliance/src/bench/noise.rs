@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::pace::Pacer;
+use super::pace::{Pace, PaceWatch, Pacer, Paces};
 
 /// Stolen share of a CPU from which a run counts as noisy.
 const STEAL_LIMIT: f64 = 0.02;
@@ -23,17 +23,40 @@ pub struct Surroundings {
     pub stolen_cpus: f64,
     /// User and system time of processes that are not the run's, in CPUs. Interrupt work is nobody's and not in it.
     pub foreign_cpus: f64,
-    /// How fast the slower of the CPUs was before and after the run, 1 being the best that was seen; `None` where nobody
-    /// looked. What shares a core with us from outside of the virtual machine shows here only.
+    /// How fast the CPUs were, 1 being the best that was seen; `None` where nobody looked. What shares a core with us from
+    /// outside of the virtual machine shows here only.
     #[serde(default)]
-    pub pace: Option<f64>,
+    pub paces: Option<Paces>,
+    /// The pace that was 1 then ([`Pacer::full`]).
+    #[serde(skip)]
+    pub full_pace: Pace,
     /// The host's clock source (`/sys/devices/system/clocksource`).
     pub clock_source: String,
 }
 
 impl Surroundings {
+    /// The pace of the slower core.
+    pub fn pace(&self) -> Option<f64> {
+        self.paces.map(Paces::least)
+    }
+
+    /// Takes `full` for a pace of 1: later runs may have seen a better one than was known during this.
+    pub fn settle_pace(&mut self, full: Pace) {
+        self.paces = self.paces.map(|paces| paces.rescaled(self.full_pace, full));
+        self.full_pace = full;
+    }
+
     /// Why the run may not be trusted, if so.
     pub fn noise(&self) -> Option<String> {
+        let mut reasons = self.intrusions();
+        if let Some(pace) = self.pace().filter(|pace| *pace < PACE_LIMIT) {
+            reasons.push(format!("a CPU at {:.0} % of its pace", pace * 100.0));
+        }
+        (!reasons.is_empty()).then(|| reasons.join(", "))
+    }
+
+    /// What took CPU time that the run wanted. A slow pace is not among it: its effect is known.
+    pub fn intrusions(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         if self.stolen_cpus > STEAL_LIMIT {
             reasons.push(format!("{:.0} % of a CPU stolen", self.stolen_cpus * 100.0));
@@ -41,10 +64,7 @@ impl Surroundings {
         if self.foreign_cpus > FOREIGN_LIMIT {
             reasons.push(format!("others used {:.0} % of a CPU", self.foreign_cpus * 100.0));
         }
-        if let Some(pace) = self.pace.filter(|pace| *pace < PACE_LIMIT) {
-            reasons.push(format!("a CPU at {:.0} % of its pace", pace * 100.0));
-        }
-        (!reasons.is_empty()).then(|| reasons.join(", "))
+        reasons
     }
 }
 
@@ -53,33 +73,20 @@ impl Surroundings {
 pub(super) struct Before {
     at: Instant,
     times: CpuTimes,
-    pace: f64,
+    watch: PaceWatch,
 }
 
 impl Before {
     pub fn read(pacer: &Pacer) -> Self {
-        let pace = pacer.look();
-        Self { at: Instant::now(), times: CpuTimes::read(), pace }
+        Self { at: Instant::now(), times: CpuTimes::read(), watch: pacer.watch() }
     }
 
     /// Compares with now; `own` of the CPU time is the run's, and up to `unsure` more may be.
-    pub fn until_now(&self, own: Duration, unsure: Duration, pacer: &Pacer) -> Surroundings {
+    pub fn until_now(self, own: Duration, unsure: Duration, pacer: &Pacer) -> Surroundings {
         let (times, seconds) = (CpuTimes::read(), self.at.elapsed().as_secs_f64());
-        self.compare(&times, seconds, (own + unsure).as_secs_f64(), pacer.look())
-    }
-
-    fn compare(&self, after: &CpuTimes, seconds: f64, own: f64, pace: f64) -> Surroundings {
-        let per_second = rustix::param::clock_ticks_per_second() as f64;
-        let cpus = |before: u64, after: u64| after.saturating_sub(before) as f64 / per_second / seconds.max(0.001);
-        let busy = cpus(self.times.busy, after.busy);
-        Surroundings {
-            load: load_average(),
-            stolen_cpus: cpus(self.times.stolen, after.stolen),
-            // Both sides are counted in ticks, and a short run has few: what is below a tick or two is no stranger.
-            foreign_cpus: (busy - (own + 2.0 / per_second) / seconds.max(0.001)).max(0.0),
-            pace: Some((self.pace + pace) / 2.0),
-            clock_source: clock_source(),
-        }
+        let paces = pacer.paces(self.watch);
+        let around = self.times.compare(&times, seconds, (own + unsure).as_secs_f64());
+        Surroundings { paces, full_pace: pacer.full(), ..around }
     }
 }
 
@@ -92,6 +99,21 @@ struct CpuTimes {
 }
 
 impl CpuTimes {
+    /// What went on in `seconds` from these counters to those, `own` seconds of CPU time being the run's.
+    fn compare(&self, after: &CpuTimes, seconds: f64, own: f64) -> Surroundings {
+        let per_second = rustix::param::clock_ticks_per_second() as f64;
+        let cpus = |before: u64, after: u64| after.saturating_sub(before) as f64 / per_second / seconds.max(0.001);
+        let busy = cpus(self.busy, after.busy);
+        Surroundings {
+            load: load_average(),
+            stolen_cpus: cpus(self.stolen, after.stolen),
+            // Both sides are counted in ticks, and a short run has few: what is below a tick or two is no stranger.
+            foreign_cpus: (busy - (own + 2.0 / per_second) / seconds.max(0.001)).max(0.0),
+            clock_source: clock_source(),
+            ..Surroundings::default()
+        }
+    }
+
     fn read() -> Self {
         Self::parse(&fs::read_to_string("/proc/stat").unwrap_or_default()).unwrap_or_default()
     }
@@ -125,14 +147,17 @@ mod tests {
         let stat = "cpu  100 10 40 5000 3 2 8 20 0 0\ncpu0 1 1 1 1\n";
         let times = CpuTimes::parse(stat).unwrap();
         assert_eq!(times, CpuTimes { busy: 150, stolen: 20 });
-        let before = Before { at: Instant::now(), times, pace: 0.9 };
         let hz = rustix::param::clock_ticks_per_second();
         let after = CpuTimes { busy: 150 + 3 * hz, stolen: 20 + hz };
         // Three CPU seconds in two seconds of time, one of them ours.
-        let around = before.compare(&after, 2.0, 1.0, 0.7);
+        let mut around = times.compare(&after, 2.0, 1.0);
         assert!((around.foreign_cpus - 1.0).abs() < 0.02 && (around.stolen_cpus - 0.5).abs() < 1e-9, "{around:?}");
         assert!(around.noise().unwrap().contains("50 % of a CPU stolen"));
-        assert!(around.noise().unwrap().contains("a CPU at 80 % of its pace"));
+        let of = |core| Pace { core, memory: 1.0 };
+        (around.paces, around.full_pace) = (Some(Paces { host_side: of(1.0), guest_side: of(0.5) }), of(4.0));
+        around.settle_pace(of(5.0));
+        assert_eq!((around.pace(), around.full_pace), (Some(0.4), of(5.0)));
+        assert!(around.noise().unwrap().contains("a CPU at 40 % of its pace"));
         assert_eq!(CpuTimes::parse("intr 5"), None);
     }
 
@@ -142,8 +167,12 @@ mod tests {
             load: 1.0,
             stolen_cpus: 0.001,
             foreign_cpus: 0.02,
-            pace: Some(0.95),
+            paces: Some(Paces {
+                host_side: Pace { core: 0.95, memory: 0.5 },
+                guest_side: Pace { core: 1.0, memory: 1.0 },
+            }),
             clock_source: "tsc".into(),
+            ..Surroundings::default()
         };
         assert_eq!(quiet.noise(), None);
         assert!(Surroundings { foreign_cpus: 0.4, ..quiet }.noise().unwrap().contains("40 %"));

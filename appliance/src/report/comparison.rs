@@ -2,15 +2,25 @@
 //!
 //! Runs of the same system, case and metric are judged against each other, all rows of a system together. Two reports are
 //! of two times, and what the host did differently then is in all of a report's runs: interleaving helps within one
-//! report only. Hence three rules. Where native itself changed in a row, the host did, and the row's other systems are
-//! judged by their ratios to native instead. A change that native shares by half or more, significant there or not, is
-//! the host's, and no verdict. And a row has none when half of its runs or of native's, then or now, were noisy.
+//! report only. Hence five rules.
+//!
+//! - Values are brought to one pace of the CPUs first ([`Exponents`]): a neighbour on the same core is what differs most
+//!   between two times.
+//! - A difference counts from [`ALLOWANCE`] on.
+//! - Native is the host. Where it changed in a row the host did, which is said, and is no verdict; the row's other systems
+//!   are judged by their ratios to native instead.
+//! - A change that native shares by half or more, significant there or not, is the host's, too.
+//! - A row has no verdict when others took CPU time from half of its runs or of native's, then or now.
 
 use serde::{Deserialize, Serialize};
 
 use super::{BASE, Report, Series};
+use crate::bench::stats::covariance::Exponents;
 use crate::bench::stats::median;
 use crate::bench::stats::verdict::{Judged, Pair, Verdict, judge};
+
+/// What two times differ by, in a row whose paces were allowed for, by the host's doing: what no loop feels.
+const ALLOWANCE: f64 = 0.02;
 
 /// All rows that both reports have.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,19 +42,35 @@ pub struct Change {
     pub case: String,
     pub metric: String,
     pub unit: String,
-    /// Medians: of the values, or of the ratios to native where `by_ratio`.
+    /// Medians: of the values, or of the ratios to native where `by_ratio`; both at full pace, as far as `pace_exponents`
+    /// tell.
     pub before: f64,
     pub now: f64,
     pub by_ratio: bool,
-    /// Whether half of the runs or more were noisy, so that there is no verdict.
+    /// How the values depend on the paces of the CPUs; null where a run or a report does not know its pace, and for
+    /// reports of different CPUs.
+    #[serde(default)]
+    pub pace_exponents: Option<Exponents>,
+    /// Whether it is the host that changed: in native's own rows, and where native shares half of the change or more. There is
+    /// no verdict then.
+    #[serde(default)]
+    pub by_host: bool,
+    /// Whether others took CPU time from half of the runs or more, so that there is no verdict.
     #[serde(default)]
     pub disturbed: bool,
     #[serde(flatten)]
     pub judged: Judged,
 }
 
+/// A system's series in both reports, at one pace.
+struct Pairing {
+    then: Series,
+    now: Series,
+    exponents: Option<Exponents>,
+}
+
 struct Row<'a> {
-    series: &'a Series,
+    pairing: &'a Pairing,
     before: Vec<f64>,
     now: Vec<f64>,
     by_ratio: bool,
@@ -56,40 +82,28 @@ struct Row<'a> {
 impl Comparison {
     /// Compares `report` with `earlier`, which was read from `path`. With `trust_noisy`, noisy runs are as good as others.
     pub fn new(report: &Report, earlier: &Report, path: &str, trust_noisy: bool) -> Self {
-        let disturbed = |series: &Series, then: &Series| {
-            let bases = [report.sibling(series, BASE), earlier.sibling(series, BASE)];
-            !trust_noisy && [series, then].into_iter().chain(bases.into_iter().flatten()).any(Series::is_disturbed)
-        };
-        let mut rows: Vec<Row> = report
+        let pairings: Vec<Pairing> = report
             .results
             .iter()
-            .filter_map(|series| {
-                let then = earlier.sibling(series, &series.system)?;
-                let base = report.sibling(series, BASE).and_then(|now| now.median);
-                let base_then = earlier.sibling(series, BASE).and_then(|then| then.median);
-                Some(Row {
-                    series,
-                    before: then.values(),
-                    now: series.values(),
-                    by_ratio: false,
-                    disturbed: disturbed(series, then),
-                    native: base.zip(base_then).map(|(now, then)| now / then),
-                })
-            })
+            .filter_map(|series| Some(Pairing::new(earlier.sibling(series, &series.system)?, series, earlier, report)))
+            .collect();
+        let base =
+            |of: &Pairing| pairings.iter().find(|other| other.now.system == BASE && other.now.is_same_metric(&of.now));
+        let mut rows: Vec<Row> = pairings
+            .iter()
+            .map(|pairing| Row::new(pairing, base(pairing), trust_noisy))
             .filter(|row| !row.before.is_empty() && !row.now.is_empty())
             .collect();
         let moved: Vec<&Series> = rows
             .iter()
             .zip(judge_rows(&rows))
-            .filter(|(row, judged)| row.series.system == BASE && changed(judged.verdict))
-            .map(|(row, _)| row.series)
+            .filter(|(row, judged)| row.is_base() && changed(judged.verdict))
+            .map(|(row, _)| &row.pairing.now)
             .collect();
-        for row in rows.iter_mut().filter(|row| row.series.system != BASE) {
-            let then = earlier.sibling(row.series, &row.series.system).zip(earlier.sibling(row.series, BASE));
-            let base = moved.iter().find(|series| series.is_same_metric(row.series));
-            if let (Some((then, then_base)), Some(base)) = (then, base) {
-                row.before = then.ratios_to(then_base);
-                row.now = row.series.ratios_to(base);
+        for row in rows.iter_mut().filter(|row| !row.is_base()) {
+            let Pairing { then, now, .. } = row.pairing;
+            if let Some(base) = base(row.pairing).filter(|_| moved.iter().any(|series| series.is_same_metric(now))) {
+                (row.before, row.now) = (then.ratios_to(&base.then), now.ratios_to(&base.now));
                 row.by_ratio = true;
             }
         }
@@ -109,8 +123,10 @@ impl Comparison {
         self.changes.iter().filter(|change| change.judged.verdict != Verdict::Unknown).count()
     }
 
-    /// What to say about the rows that could not.
+    /// What to say about the rows that could not, and about the host.
     pub fn remarks(&self) -> Vec<String> {
+        let host: Vec<String> = self.changes.iter().filter(|change| change.by_host).map(Change::name).collect();
+        let host = (!host.is_empty()).then(|| format!("the host differs, and not the systems, in {}", host.join("; ")));
         let count = |disturbed: bool| {
             let silent = |change: &&Change| change.judged.verdict == Verdict::Unknown && change.disturbed == disturbed;
             self.changes.iter().filter(silent).count()
@@ -118,7 +134,11 @@ impl Comparison {
         let remark = |rows: usize, why: &str| (rows > 0).then(|| format!("{rows} rows {why}"));
         [
             remark(count(false), "have too few rounds to tell: no difference could have shown"),
-            remark(count(true), "were too disturbed to tell: half of their runs or more are noisy (--trust-noisy)"),
+            remark(
+                count(true),
+                "were too disturbed to tell: others took CPU time from half of their runs or more (--trust-noisy)",
+            ),
+            host,
         ]
         .into_iter()
         .flatten()
@@ -126,13 +146,62 @@ impl Comparison {
     }
 }
 
-impl Row<'_> {
+impl Change {
+    /// System and row, and by how much it differs.
+    fn name(&self) -> String {
+        let Self { system, workload, case, metric, .. } = self;
+        let percent = (self.judged.quotient.unwrap_or(1.0) - 1.0) * 100.0;
+        format!("{system}: {workload} {case} {metric} ({percent:+.1} %)")
+    }
+}
+
+impl Pairing {
+    /// Brings both series to the pace that is 1 in `report`, where all that takes is known.
+    fn new(then: &Series, now: &Series, earlier: &Report, report: &Report) -> Self {
+        let (mut then, mut now) = (then.clone(), now.clone());
+        let mut exponents = None;
+        let same_cpu = earlier.machine.cpu_model == report.machine.cpu_model;
+        if let Some((before, full)) = earlier.settings.full_pace.zip(report.settings.full_pace).filter(|_| same_cpu) {
+            then = then.at_full_pace(before, full);
+            let observations = then.observations().zip(now.observations());
+            exponents = observations.map(|(before, after)| Exponents::fit([&before, &after], now.better));
+        }
+        if let Some(exponents) = exponents {
+            (then, now) = (then.leveled(exponents), now.leveled(exponents));
+        }
+        Self { then, now, exponents }
+    }
+
+    fn is_disturbed(&self) -> bool {
+        self.then.is_disturbed() || self.now.is_disturbed()
+    }
+}
+
+impl<'a> Row<'a> {
+    /// A row and the pairing of native's for the same metric.
+    fn new(pairing: &'a Pairing, base: Option<&Pairing>, trust_noisy: bool) -> Self {
+        Self {
+            pairing,
+            before: pairing.then.values(),
+            now: pairing.now.values(),
+            by_ratio: false,
+            disturbed: !trust_noisy && (pairing.is_disturbed() || base.is_some_and(Pairing::is_disturbed)),
+            native: base.and_then(|base| Some(base.now.median? / base.then.median?)),
+        }
+    }
+
+    fn is_base(&self) -> bool {
+        self.pairing.now.system == BASE
+    }
+
     fn change(&self, mut judged: Judged) -> Option<Change> {
-        let series = self.series;
+        let series = &self.pairing.now;
         let (before, now) = (median(&self.before)?, median(&self.now)?);
         if self.disturbed {
             judged.verdict = Verdict::Unknown;
-        } else if changed(judged.verdict) && self.is_shared_by_native(before, now) {
+        }
+        let by_host = changed(judged.verdict) && (self.is_base() || self.is_shared_by_native(judged.quotient?));
+        if by_host {
             judged.verdict = Verdict::Same;
         }
         Some(Change {
@@ -144,15 +213,17 @@ impl Row<'_> {
             before,
             now,
             by_ratio: self.by_ratio,
+            pace_exponents: self.pairing.exponents,
+            by_host,
             disturbed: self.disturbed,
             judged,
         })
     }
 
     /// Whether native went at least half as far in the same direction.
-    fn is_shared_by_native(&self, before: f64, now: f64) -> bool {
-        let Some(native) = self.native.filter(|_| self.series.system != BASE && !self.by_ratio) else { return false };
-        let (change, native) = ((now / before).ln(), native.ln());
+    fn is_shared_by_native(&self, quotient: f64) -> bool {
+        let Some(native) = self.native.filter(|_| !self.by_ratio) else { return false };
+        let (change, native) = (quotient.ln(), native.ln());
         change * native > 0.0 && native.abs() >= change.abs() / 2.0
     }
 }
@@ -163,10 +234,11 @@ fn changed(verdict: Verdict) -> bool {
 
 fn judge_rows(rows: &[Row]) -> Vec<Judged> {
     let pairs = rows.iter().map(|row| Pair {
-        family: &row.series.system,
+        family: &row.pairing.now.system,
         these: &row.now,
         those: &row.before,
-        better: row.series.better,
+        better: row.pairing.now.better,
+        allowance: ALLOWANCE,
     });
     let pairs: Vec<Pair> = pairs.collect();
     judge(&pairs)
@@ -202,6 +274,7 @@ fn caveats(report: &Report, earlier: &Report) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::pace::{Pace, Paces};
     use crate::report::tests::with_values;
 
     const NATIVE: [f64; 7] = [50.0, 51.0, 52.0, 50.5, 51.5, 50.2, 51.2];
@@ -233,8 +306,13 @@ mod tests {
         let slow = |values: &[f64]| values.iter().map(|value| value * 0.8).collect::<Vec<_>>();
         let (a, b) = (with_values(&NATIVE, &guest(1.0)), with_values(&slow(&NATIVE), &slow(&guest(1.0))));
         let comparison = Comparison::new(&b, &a, "a.json", false);
-        let found: Vec<&str> = comparison.verdicts().map(|change| change.system.as_str()).collect();
-        assert_eq!(found, ["native"]);
+        assert_eq!(comparison.verdicts().count(), 0);
+        assert!(comparison.changes.iter().all(|change| change.by_host == (change.system == BASE)));
+        let told = &comparison.remarks()[0];
+        assert!(
+            told.contains("the host differs") && told.contains("native: iperf3 tcp throughput (-20.0 %)"),
+            "{told}"
+        );
         assert!(comparison.changes.iter().any(|change| change.system == "nommu-patch" && change.by_ratio));
     }
 
@@ -248,6 +326,39 @@ mod tests {
             Comparison::new(&now, &before, "a.json", false).verdicts().count()
         };
         assert_eq!([found(0.96, 0.93), found(1.04, 0.93), found(0.98, 0.9)], [0, 1, 1]);
+    }
+
+    #[test]
+    fn values_are_compared_at_one_pace() {
+        // A neighbour takes a third of the CPU in one report and now and then in the other.
+        let at_paces = |factor: f64, paces: [f64; 7]| {
+            let beside =
+                |values: &[f64]| values.iter().zip(paces).map(|(value, pace)| value * pace).collect::<Vec<_>>();
+            let mut report = with_values(&beside(&NATIVE), &beside(&guest(factor)));
+            let runs = report.results.iter_mut().flat_map(|series| series.runs.iter_mut().zip(paces));
+            let of = |core| Pace { core, memory: 0.8 };
+            runs.for_each(|(run, pace)| {
+                run.surroundings.paces = Some(Paces { host_side: of(1.0), guest_side: of(pace) });
+            });
+            report
+        };
+        let quick = at_paces(1.0, [1.0, 0.7, 0.95, 1.0, 0.6, 0.9, 1.0]);
+        let slow = |factor: f64| at_paces(factor, [0.65, 0.7, 0.6, 0.66, 0.9, 0.6, 0.7]);
+        let compare = |now: &Report| Comparison::new(now, &quick, "a.json", false);
+        let same = compare(&slow(1.0));
+        assert_eq!((same.verdicts().count(), same.told()), (0, 2), "{:?}", same.changes);
+        let exponents = same.changes[1].pace_exponents.unwrap().0;
+        assert!((exponents.guest_side.core - 1.0).abs() < 0.1 && exponents.host_side.core == 0.0, "{exponents:?}");
+        let worse = compare(&slow(0.9));
+        let found: Vec<&Change> = worse.verdicts().collect();
+        assert_eq!((found.len(), found[0].judged.verdict, found[0].by_ratio), (1, Verdict::Worse, false));
+        // A pace of 1 is not the same in both: this report's best loop was slower than the earlier one's.
+        let mut shifted = slow(0.9);
+        shifted.settings.full_pace = shifted.settings.full_pace.map(|pace| Pace { core: pace.core * 0.9, ..pace });
+        let native = compare(&shifted).changes[0].judged.quotient.unwrap();
+        assert!((native - 1.0 / 0.9).abs() < 0.03, "as much on a CPU that is slower by a tenth: {native}");
+        shifted.settings.full_pace = None;
+        assert!(compare(&shifted).changes.iter().all(|change| change.pace_exponents.is_none()));
     }
 
     #[test]

@@ -136,7 +136,7 @@ mod tests {
         let top = "baseline complete finished generator machine results rounds schema_version settings started systems";
         assert_eq!(keys(&json), top);
         assert_eq!(keys(&json["machine"]), "clock_source cpu_model cpus kernel memory_bytes virtualized");
-        let settings = "cases congestion_control course_seconds guest_side_cpu host_side_cpu preset rootfs rounds seconds slowed \
+        let settings = "cases congestion_control course_seconds full_pace guest_side_cpu host_side_cpu preset rootfs rounds seconds slowed \
                         vmlinux";
         assert_eq!(keys(&json["settings"]), settings);
         assert_eq!(keys(&json["systems"][2]), "name ran reason version");
@@ -148,7 +148,7 @@ mod tests {
             keys(&series["runs"][0]),
             "course cpu_seconds failure noise raw round surroundings value wall_seconds"
         );
-        assert_eq!(keys(&series["runs"][0]["surroundings"]), "clock_source foreign_cpus load pace stolen_cpus");
+        assert_eq!(keys(&series["runs"][0]["surroundings"]), "clock_source foreign_cpus load paces stolen_cpus");
         assert_eq!(keys(&json["rounds"][0]), "foreign_cpus load noisy_runs pace round runs stolen_cpus");
         assert_eq!(keys(&json["settings"]["cases"][0]), "case client server workload");
         assert_eq!(keys(&series["ratio_to_native"]), "interval_95 median rounds");

@@ -129,7 +129,7 @@ pub(super) fn describe(change: &Change) -> String {
         "{system}: {workload} {case} {metric} is {direction}, {} → {} {unit} ({:+.1} %, p = {:.4})",
         figure(*before),
         figure(*now),
-        (now / before - 1.0) * 100.0,
+        (change.judged.quotient.unwrap_or(now / before) - 1.0) * 100.0,
         change.judged.p_value
     )
 }

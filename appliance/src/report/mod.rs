@@ -20,6 +20,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::bench::pace::Pace;
 use crate::bench::pinning::Pinning;
 use crate::bench::plan::Plan;
 use crate::bench::round::Outcome;
@@ -73,6 +74,9 @@ pub struct Settings {
     pub host_side_cpu: Option<usize>,
     pub guest_side_cpu: Option<usize>,
     pub congestion_control: String,
+    /// The pace that counts as 1, in turns of each loop per nanosecond; null where nobody looked.
+    #[serde(default)]
+    pub full_pace: Option<Pace>,
     /// Seconds between the points of a run's course.
     #[serde(default = "one_second")]
     pub course_seconds: f64,
@@ -155,7 +159,7 @@ impl RoundState {
             load: most(|run| run.around.load),
             stolen_cpus: most(|run| run.around.stolen_cpus),
             foreign_cpus: most(|run| run.around.foreign_cpus),
-            pace: runs.iter().filter_map(|run| run.around.pace).reduce(f64::min),
+            pace: runs.iter().filter_map(|run| run.around.pace()).reduce(f64::min),
         })
     }
 }
@@ -174,6 +178,8 @@ pub struct Measured<'a> {
     pub rootfs: &'a Rootfs,
     pub vmlinux: Option<&'a Path>,
     pub congestion_control: String,
+    /// The pace that counts as 1.
+    pub full_pace: Option<Pace>,
     /// An earlier report with its path.
     pub baseline: Option<&'a (String, Report)>,
 }
@@ -273,7 +279,7 @@ type Samples = (Vec<f64>, Vec<f64>);
 fn pairs<'a>(results: &'a [Series], values: &'a [Option<Samples>]) -> Vec<Pair<'a>> {
     let pair = |(series, values): (&'a Series, &'a Option<Samples>)| {
         let (these, those) = values.as_ref()?;
-        Some(Pair { family: &series.system, these, those, better: series.better })
+        Some(Pair { family: &series.system, these, those, better: series.better, allowance: 0.0 })
     };
     results.iter().zip(values).filter_map(pair).collect()
 }
@@ -317,6 +323,7 @@ impl Settings {
             host_side_cpu: host_side,
             guest_side_cpu: guest_side,
             congestion_control: measured.congestion_control.clone(),
+            full_pace: measured.full_pace,
             course_seconds: iperf3::STEP,
             slowed: plan.slow.as_ref().map(|slow| format!("{}={}", slow.system, slow.percent)),
             rootfs: RootfsState {
@@ -391,6 +398,7 @@ pub(crate) mod tests {
                 host_side_cpu: Some(0),
                 guest_side_cpu: Some(1),
                 congestion_control: "cubic".into(),
+                full_pace: Some(Pace { core: 0.4, memory: 0.2 }),
                 course_seconds: 0.2,
                 slowed: None,
                 rootfs: RootfsState { path: "/r".into(), recipe: None, recipe_hash: None },

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bench::noise::Surroundings;
+use crate::bench::pace::Pace;
 use crate::bench::round::Outcome;
+use crate::bench::stats::covariance::{Exponents, Observation};
 use crate::bench::stats::{self, verdict::Judged};
 use crate::bench::workloads::{Better, Metric};
 
@@ -116,10 +118,36 @@ impl Series {
         self.runs.iter().filter_map(|run| run.value).collect()
     }
 
-    /// Whether half of the runs or more were noisy.
+    /// These runs with their paces in units of `full` instead of `before`.
+    pub(super) fn at_full_pace(&self, before: Pace, full: Pace) -> Self {
+        let mut series = self.clone();
+        for paces in series.runs.iter_mut().filter_map(|run| run.surroundings.paces.as_mut()) {
+            *paces = paces.rescaled(before, full);
+        }
+        series
+    }
+
+    /// Values with their paces, or `None` when one has none.
+    pub(super) fn observations(&self) -> Option<Vec<Observation>> {
+        let good = self.runs.iter().filter_map(|run| Some((run.value?, run.surroundings.paces)));
+        good.map(|(value, paces)| Some((value, paces?))).collect()
+    }
+
+    /// These runs with their values at a pace of 1.
+    pub(super) fn leveled(&self, exponents: Exponents) -> Self {
+        let mut series = self.clone();
+        for run in &mut series.runs {
+            let observation = run.value.zip(run.surroundings.paces);
+            run.value = observation.map(|observation| exponents.level(observation)).or(run.value);
+        }
+        series.median = stats::median(&series.values());
+        series
+    }
+
+    /// Whether half of the runs or more are of no use to a comparison.
     pub(super) fn is_disturbed(&self) -> bool {
-        let noisy = self.runs.iter().filter(|run| run.noise.is_some()).count();
-        noisy > 0 && noisy * 2 >= self.runs.len()
+        let disturbed = self.runs.iter().filter(|run| run.is_disturbed()).count();
+        disturbed > 0 && disturbed * 2 >= self.runs.len()
     }
 
     /// Values divided by those of `base` in the same round.
@@ -147,6 +175,14 @@ fn ratios(runs: &[Run], base: &[Run]) -> Vec<f64> {
 }
 
 impl Run {
+    /// Whether others were at work; of a run that knows its paces, a slow pace is not meant, for comparisons allow for it.
+    fn is_disturbed(&self) -> bool {
+        match self.surroundings.paces {
+            Some(_) => !self.surroundings.intrusions().is_empty(),
+            None => self.noise.is_some(),
+        }
+    }
+
     fn of(outcome: &Outcome, index: usize) -> Self {
         let value = outcome.values.get(index);
         Self {

@@ -1,5 +1,6 @@
 //! Medians, intervals, and whether two samples differ.
 
+pub mod covariance;
 pub mod mann_whitney;
 pub mod verdict;
 

@@ -8,7 +8,7 @@ use crate::bench::workloads::Better;
 
 /// Share of false discoveries among the differences that are told (Benjamini and Hochberg 1995).
 pub const FALSE_DISCOVERY_RATE: f64 = 0.05;
-/// The least quotient of medians, less one, that counts.
+/// The least quotient of two samples, less one, that counts.
 pub const LEAST_EFFECT: f64 = 0.05;
 
 /// The outcome of a comparison.
@@ -33,42 +33,70 @@ pub struct Pair<'a> {
     pub these: &'a [f64],
     pub those: &'a [f64],
     pub better: Better,
+    /// By what quotient, less one, they may differ for reasons that are not the system's: the test is whether they differ by
+    /// more (a minimum-effect test, Murphy and Myors 1999).
+    pub allowance: f64,
+}
+
+impl Pair<'_> {
+    /// That of the Mann-Whitney test, after `these` came nearer to `those` by the allowance.
+    fn p_value(&self, quotient: Option<f64>) -> f64 {
+        let Some(quotient) = quotient else { return 1.0 };
+        let allowed = 1.0 + self.allowance;
+        if quotient.max(1.0 / quotient) < allowed {
+            return 1.0;
+        }
+        let factor = if quotient > 1.0 { 1.0 / allowed } else { allowed };
+        let nearer: Vec<f64> = self.these.iter().map(|value| value * factor).collect();
+        mann_whitney::p_value(&nearer, self.those)
+    }
 }
 
 /// A pair's p-value and its verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
-    /// Two-sided, of the Mann-Whitney U test, not corrected.
+    /// These values are so many times those: the median of the quotients of all pairs (Hodges and Lehmann 1963), which
+    /// wanders less than the quotient of the medians; null without values, or of zero.
+    #[serde(default)]
+    pub quotient: Option<f64>,
+    /// Two-sided, of the Mann-Whitney U test of what is beyond the allowance, not corrected.
     pub p_value: f64,
     pub verdict: Verdict,
 }
 
 /// Judges `these` against `those`, each family of `pairs` together.
 pub fn judge(pairs: &[Pair]) -> Vec<Judged> {
-    let p_values: Vec<f64> = pairs.iter().map(|pair| mann_whitney::p_value(pair.these, pair.those)).collect();
+    let quotients: Vec<Option<f64>> = pairs.iter().map(|pair| quotient(pair.these, pair.those)).collect();
+    let p_values: Vec<f64> = pairs.iter().zip(&quotients).map(|(pair, quotient)| pair.p_value(*quotient)).collect();
     let family = |of: usize| (0..pairs.len()).filter(move |other| pairs[*other].family == pairs[of].family);
     let judged = |index: usize| {
         let family_p: Vec<f64> = family(index).map(|other| p_values[other]).collect();
         let place = family(index).take_while(|other| *other < index).count();
-        Judged { p_value: p_values[index], verdict: verdict(&pairs[index], &family_p, place) }
+        let quotient = quotients[index];
+        Judged { quotient, p_value: p_values[index], verdict: verdict(&pairs[index], quotient, &family_p, place) }
     };
     (0..pairs.len()).map(judged).collect()
 }
 
+fn quotient(these: &[f64], those: &[f64]) -> Option<f64> {
+    let quotients: Vec<f64> = these.iter().flat_map(|this| those.iter().map(move |that| this / that)).collect();
+    median(&quotients).filter(|quotient| quotient.is_finite() && *quotient > 0.0)
+}
+
 /// The verdict on `pair`, whose p-value stands at `place` among its family's.
-fn verdict(pair: &Pair, family: &[f64], place: usize) -> Verdict {
-    let (Some(this), Some(that)) = (median(pair.these), median(pair.those)) else { return Verdict::Unknown };
+fn verdict(pair: &Pair, quotient: Option<f64>, family: &[f64], place: usize) -> Verdict {
+    let Some(quotient) = quotient else { return Verdict::Unknown };
     // Had the samples been as far apart as can be, would that have passed? If not, they say nothing.
     let mut best = family.to_vec();
     best[place] = mann_whitney::least_p_value(pair.these.len(), pair.those.len());
     if best[place] > threshold(&best) {
         return Verdict::Unknown;
     }
-    let large = this.max(that) > this.min(that) * (1.0 + LEAST_EFFECT);
+    let large = quotient.max(1.0 / quotient) > 1.0 + LEAST_EFFECT;
     if family[place] > threshold(family) || !large {
         return Verdict::Same;
     }
-    if (this > that) == (pair.better == Better::Higher) { Verdict::Better } else { Verdict::Worse }
+    if (quotient > 1.0) == (pair.better == Better::Higher) { Verdict::Better } else { Verdict::Worse }
 }
 
 /// The largest p-value that still counts: the k-th smallest of m that is at most k/m of the rate; below every p-value
@@ -86,7 +114,7 @@ mod tests {
     use super::*;
 
     fn pair<'a>(these: &'a [f64], those: &'a [f64], better: Better) -> Pair<'a> {
-        Pair { family: "one", these, those, better }
+        Pair { family: "one", these, those, better, allowance: 0.0 }
     }
 
     fn verdicts(pairs: &[Pair]) -> Vec<Verdict> {
@@ -110,6 +138,22 @@ mod tests {
         assert_eq!(verdicts(&[pair(&SLOW[..3], &FAST[..3], Better::Lower)]), [Verdict::Unknown]);
         assert_eq!(verdicts(&[pair(&SLOW, &[], Better::Lower)]), [Verdict::Unknown]);
         assert_eq!(verdicts(&[]), []);
+    }
+
+    #[test]
+    fn the_quotient_is_that_of_all_pairs() {
+        assert_eq!(quotient(&[2.0, 4.0, 8.0], &[1.0, 2.0]), Some(3.0), "of 1, 2, 2, 4, 4 and 8");
+        assert_eq!([quotient(&[], &[1.0]), quotient(&[1.0], &[0.0]), quotient(&[0.0], &[1.0])], [None; 3]);
+    }
+
+    #[test]
+    fn an_allowance_is_no_difference() {
+        let (these, those) = ([107.0, 107.1, 107.2, 107.3, 107.4], [100.0, 100.1, 100.2, 100.3, 100.4]);
+        let verdict = |allowance| judge(&[Pair { allowance, ..pair(&these, &those, Better::Lower) }])[0];
+        assert_eq!([verdict(0.0), verdict(0.06)].map(|judged| judged.verdict), [Verdict::Worse; 2]);
+        let more = verdict(0.08);
+        assert_eq!((more.verdict, more.p_value), (Verdict::Same, 1.0));
+        assert!(verdict(0.069).p_value > verdict(0.06).p_value, "what is left is less than clear");
     }
 
     #[test]
