@@ -19,8 +19,8 @@ use serde_json::Value;
 const APPLIANCE: &str = env!("CARGO_BIN_EXE_appliance");
 const SYSTEM: &str = "nommu-patch";
 const SLOWED: &str = "nommu-patch=10";
-/// Rounds of each report, and seconds of each run: with two rows to a system, five rounds could pass. These leave an error of
-/// some 1.5 % in what TCP moves beside busy neighbours: a verdict from nothing, or none from a tenth, is three of them away.
+/// Rounds of each report, and seconds of each run: with two rows to a system, five rounds could pass. Runs of
+/// two seconds were too short for TCP beside busy neighbours, where most of what differs does so within a run.
 const ROUNDS: &str = "14";
 const SECONDS: &str = "4";
 

@@ -56,7 +56,7 @@ pub(super) fn paragraphs(report: &Report) -> Vec<String> {
          client ran; interrupt work on behalf of either is in neither. A run is noisy when more than 2 % of a CPU was \
          stolen by the hypervisor, other processes used more than 10 % of one, or a core was slower than 90 % of the \
          best pace that short loops have shown (a neighbour on the same core); such runs count, and are flagged. The \
-         loops run every 4 ms during the runs, on both CPUs: 64,000 dependent additions in eight chains, and 2,048 reads \
+         loops run every 4 ms during the runs, on both CPUs: 8,000 turns of eight chains of arithmetic, and 2,048 reads \
          from memory. Comparisons with an earlier report are of values at one pace: divided by the paces' powers, which are \
          fitted to the runs of both reports by least squares of logarithms."
             .into(),
