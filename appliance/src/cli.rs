@@ -11,12 +11,15 @@ use clap_complete::Shell;
 use crate::bench::brake::SlowDown;
 use crate::bench::pinning::Wish;
 use crate::bench::plan::{Plan, Preset, Wishes};
+use crate::bench::stats::verdict::Verdict;
 use crate::bench::systems::Choice;
 use crate::bench::workloads::command::{Number, UserCommand};
 use crate::bench::workloads::{Better, Workload};
 use crate::guest::Hook;
 use crate::interrupt::Interrupt;
+use crate::report::comparison::Comparison;
 use crate::report::timestamp::Timestamp;
+use crate::report::{self, Report};
 use crate::rootfs::ext4::parse_size;
 use crate::rootfs::image::{self, Form};
 use crate::rootfs::recipe::Recipe;
@@ -41,6 +44,8 @@ enum Command {
     Rootfs(RootfsCommand),
     /// Measure guests against the native host (needs root)
     Bench(BenchArgs),
+    /// Say what changed beyond noise between two reports of a bench
+    Compare(CompareArgs),
     /// Boot a guest with a shell on this terminal
     Shell(ShellArgs),
     /// Run something for long and look whether it holds
@@ -101,6 +106,20 @@ struct ImportArgs {
     /// Where the image or archive goes [default: NAME.ext4 or NAME.cpio here]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct CompareArgs {
+    /// The report.json to compare with
+    earlier: PathBuf,
+    /// The report.json that is judged
+    later: PathBuf,
+    /// Let rows have a verdict, too, when others took CPU time from half of their runs
+    #[arg(long)]
+    trust_noisy: bool,
+    /// Print the rows as JSON, as `baseline` has them in a report.json
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -192,7 +211,7 @@ struct BenchArgs {
     /// A report.json to compare with: says what changed beyond noise
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
-    /// Let rows whose runs are mostly noisy have a verdict against the baseline, too
+    /// Let rows have a verdict against the baseline, too, when others took CPU time from half of their runs
     #[arg(long, requires = "baseline")]
     trust_noisy: bool,
     /// Slow a system down on purpose, to see whether a comparison notices
@@ -283,6 +302,7 @@ impl Cli {
             Command::Rootfs(RootfsCommand::Build(args)) => args.run(),
             Command::Rootfs(RootfsCommand::Import(args)) => args.run(),
             Command::Bench(args) => bench::run(Plan::new(args.wishes()?)?),
+            Command::Compare(args) => args.run(),
             Command::Shell(args) => shell::run(args.options()),
             Command::Soak(SoakCommand::Storage(args)) => args.run(),
             Command::Soak(SoakCommand::Vhost(args)) => args.run(),
@@ -292,6 +312,21 @@ impl Cli {
             Command::Completions { shell } => paperwork::completions(Cli::command(), shell),
             Command::Man { out } => paperwork::manual_pages(Cli::command(), &out),
         }
+    }
+}
+
+impl CompareArgs {
+    /// Exit status 1 where something became worse.
+    fn run(self) -> Result<ExitCode> {
+        let (path, earlier) = Report::read(&self.earlier)?;
+        let (_, later) = Report::read(&self.later)?;
+        let comparison = Comparison::new(&later, &earlier, &path, self.trust_noisy);
+        match self.json {
+            true => println!("{}", serde_json::to_string_pretty(&comparison)?),
+            false => print!("{}", report::markdown::changes(&comparison).trim_start()),
+        }
+        let worse = comparison.changes.iter().any(|change| change.judged.verdict == Verdict::Worse);
+        Ok(if worse { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }
 

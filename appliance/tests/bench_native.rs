@@ -225,6 +225,51 @@ fn a_tenth_less_is_found_and_said_of_the_host() {
 }
 
 #[test]
+fn a_guest_that_was_slowed_down_is_found() {
+    let scratch = Scratch::new("slowed");
+    build_rootfs();
+    let [first, slowed] = ["first", "slowed"].map(|name| scratch.0.join(name));
+    let report = |out: &Path, more: &[&str]| -> Value {
+        let mut command = Command::new(APPLIANCE);
+        command.args(["bench", "--systems", "native,nommu-patch", "--cases", "getpid", "--runs", "5"]);
+        let output = command.args(more).arg("--out").arg(out).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        serde_json::from_str(&fs::read_to_string(out.join("report.json")).unwrap()).unwrap()
+    };
+    report(&first, &[]);
+    let baseline = first.join("report.json");
+    // Other tests run meanwhile: by so much that every run shows it.
+    let slowed =
+        report(&slowed, &["--slow", "nommu-patch=30", "--baseline", baseline.to_str().unwrap(), "--trust-noisy"]);
+    assert_eq!(slowed["settings"]["slowed"], "nommu-patch=30");
+    let again = &slowed["systems"][2];
+    assert_eq!((&again["name"], &again["earlier"]["of"]), (&"nommu-patch-earlier".into(), &"nommu-patch".into()));
+    let changes = slowed["baseline"]["changes"].as_array().unwrap();
+    let change = |system: &str| changes.iter().find(|change| change["system"] == system).unwrap();
+    assert_eq!(change("nommu-patch")["verdict"], "worse", "{changes:?}");
+    assert!(change("nommu-patch")["measured_again"] == true && changes.len() == 2, "{changes:?}");
+    assert_eq!(change("native")["verdict"], "same", "{changes:?}");
+
+    let reports = ["first", "slowed"].map(|name| scratch.0.join(name).join("report.json"));
+    let compare = |reports: [&PathBuf; 2], more: &[&str]| {
+        let output = Command::new(APPLIANCE).arg("compare").args(reports).arg("--trust-noisy").args(more).output();
+        let output = output.unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (status, text) = compare([&reports[0], &reports[1]], &[]);
+    assert!(status == Some(1) && text.contains("- nommu-patch: getpid getpid call is worse"), "{text}");
+    let (status, text) = compare([&reports[0], &reports[0]], &[]);
+    assert!(status == Some(0) && text.contains("no change beyond noise in 2 rows"), "{text}");
+    let (_, text) = compare([&reports[0], &reports[1]], &["--json"]);
+    let again = serde_json::from_str::<Value>(&text).unwrap();
+    let verdicts = |comparison: &Value| -> Vec<Value> {
+        let changes = comparison["changes"].as_array().unwrap().iter();
+        changes.flat_map(|change| ["system", "measured_again", "verdict"].map(|field| change[field].clone())).collect()
+    };
+    assert_eq!(verdicts(&again), verdicts(&slowed["baseline"]));
+}
+
+#[test]
 fn a_command_of_the_users_is_timed() {
     let scratch = Scratch::new("command");
     build_rootfs();

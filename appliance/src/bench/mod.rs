@@ -6,6 +6,7 @@
 //! report with their reason, and so do systems that cannot run at all. What a system is made of is downloaded before
 //! anything is wired.
 
+mod again;
 pub mod brake;
 pub mod chroot;
 mod disk;
@@ -33,7 +34,7 @@ use crate::guest;
 use crate::interrupt::Interrupt;
 use crate::privilege;
 use crate::progress::Progress;
-use crate::report::{self, Report, SystemState, timestamp::Timestamp};
+use crate::report::{self, Earlier, Report, SystemState, timestamp::Timestamp};
 use crate::rootfs::{self, Rootfs, recipe::Recipe};
 use crate::unprivileged;
 use crate::wiring::Wiring;
@@ -62,6 +63,9 @@ pub fn run(plan: Plan) -> Result<ExitCode> {
     if !privilege::is_root() {
         // Everything is in the cache now: the namespaces have no way out to a mirror.
         return unprivileged::run_again("`appliance bench`", &interrupt);
+    }
+    if let Some(baseline) = &baseline {
+        again::add(&mut systems, baseline);
     }
     let out = plan.out.clone().unwrap_or_else(|| PathBuf::from(format!("bench-results/{}", started.compact())));
     let raw = prepare_output(&out)?;
@@ -103,10 +107,13 @@ pub fn run(plan: Plan) -> Result<ExitCode> {
         rootfs: &rootfs,
         vmlinux: vmlinux.as_deref().ok(),
         congestion_control,
-        full_pace: Some(full_pace),
+        full_pace,
         baseline: baseline.as_ref(),
     });
     report.write(&out)?;
+    if let Some(vmlinux) = vmlinux.ok().filter(|_| systems.iter().any(Candidate::ran_vmlinux)) {
+        again::keep(&vmlinux, &out)?;
+    }
     println!("{}", report::markdown::summary(&report));
     eprintln!("report: {}", out.join("report.html").display());
     if !complete {
@@ -121,11 +128,18 @@ struct Candidate {
     choice: Choice,
     system: Box<dyn System>,
     reason: Option<String>,
+    /// What it is if it runs an earlier report's kernel.
+    earlier: Option<Earlier>,
 }
 
 impl Candidate {
     fn new(choice: Choice, vmlinux: Result<PathBuf, String>) -> Self {
-        Self { choice, system: systems::build(choice, vmlinux), reason: None }
+        Self { choice, system: systems::build(choice, choice.name(), vmlinux), reason: None, earlier: None }
+    }
+
+    /// Whether today's kernel ran in it.
+    fn ran_vmlinux(&self) -> bool {
+        self.choice.kind.boots_vmlinux() && self.reason.is_none() && self.earlier.is_none()
     }
 
     fn state(&self) -> SystemState {
@@ -134,6 +148,7 @@ impl Candidate {
             version: self.system.version(),
             ran: self.reason.is_none(),
             reason: self.reason.clone(),
+            earlier: self.earlier.clone(),
         }
     }
 }

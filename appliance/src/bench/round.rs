@@ -159,7 +159,7 @@ fn measure(
     let before = Before::read(&site.pacer);
 
     let slow = site.slow.filter(|slow| slow.system == system.name());
-    let slowed = slow.and_then(|slow| case.slowed_client(slow.percent));
+    let slowed = slow.and_then(|slow| case.slowed_client(slow.percent, seconds));
     let brakes = slow.filter(|_| slowed.is_none());
     let argv = slowed.unwrap_or_else(|| case.client(system.server_address(), seconds));
     let job = Job { argv: &argv, network: server.is_some(), init: case.is_init(), role: Role::Client };

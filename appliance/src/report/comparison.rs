@@ -2,11 +2,13 @@
 //!
 //! Runs of the same system, case and metric are judged against each other, all rows of a system together. Two reports are
 //! of two times, and what the host did differently then is in all of a report's runs: interleaving helps within one
-//! report only. Hence five rules.
+//! report only. So where the earlier kernel was measured again (`bench::again`), today's runs are judged against those, and
+//! nothing of the host needs to be allowed for. For other rows there are five rules.
 //!
 //! - Values are brought to one pace of the CPUs first ([`Exponents`]): a neighbour on the same core is what differs most
 //!   between two times.
-//! - A difference counts from [`ALLOWANCE`] on.
+//! - A difference counts from [`ALLOWANCE`] on, and from twice the doubt that the exponents leave ([`Fit::doubt`]) beyond it:
+//!   the more the paces of the two times differed, the less can be said.
 //! - Native is the host. Where it changed in a row the host did, which is said, and is no verdict; the row's other systems
 //!   are judged by their ratios to native instead.
 //! - A change that native shares by half or more, significant there or not, is the host's, too.
@@ -15,12 +17,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::{BASE, Report, Series};
-use crate::bench::stats::covariance::Exponents;
+use crate::bench::stats::covariance::{Exponents, Fit};
 use crate::bench::stats::median;
 use crate::bench::stats::verdict::{Judged, Pair, Verdict, judge};
 
 /// What two times differ by, in a row whose paces were allowed for, by the host's doing: what no loop feels.
 const ALLOWANCE: f64 = 0.02;
+/// Standard errors of the exponents' doubt that are allowed besides.
+const DOUBTS: f64 = 2.0;
 
 /// All rows that both reports have.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,6 +55,12 @@ pub struct Change {
     /// reports of different CPUs.
     #[serde(default)]
     pub pace_exponents: Option<Exponents>,
+    /// Whether `before` is the earlier kernel's, measured again in turns with today's.
+    #[serde(default)]
+    pub measured_again: bool,
+    /// By what quotient, less one, the row may differ by the host's doing: the test is whether it differs by more.
+    #[serde(default)]
+    pub allowance: f64,
     /// Whether it is the host that changed: in native's own rows, and where native shares half of the change or more. There is
     /// no verdict then.
     #[serde(default)]
@@ -66,7 +76,9 @@ pub struct Change {
 struct Pairing {
     then: Series,
     now: Series,
-    exponents: Option<Exponents>,
+    fit: Option<Fit>,
+    /// Whether `then` is of the same rounds.
+    again: bool,
 }
 
 struct Row<'a> {
@@ -75,6 +87,8 @@ struct Row<'a> {
     now: Vec<f64>,
     by_ratio: bool,
     disturbed: bool,
+    /// Of the exponents, in logarithms.
+    doubt: f64,
     /// What native's median became of 1.
     native: Option<f64>,
 }
@@ -85,10 +99,16 @@ impl Comparison {
         let pairings: Vec<Pairing> = report
             .results
             .iter()
-            .filter_map(|series| Some(Pairing::new(earlier.sibling(series, &series.system)?, series, earlier, report)))
+            .filter(|series| !report.systems.iter().any(|state| state.name == series.system && state.earlier.is_some()))
+            .filter_map(|series| match report.again(&series.system, earlier) {
+                Some(name) => Some(Pairing::again(report.sibling(series, name)?, series, report)),
+                None => Some(Pairing::new(earlier.sibling(series, &series.system)?, series, earlier, report)),
+            })
             .collect();
-        let base =
-            |of: &Pairing| pairings.iter().find(|other| other.now.system == BASE && other.now.is_same_metric(&of.now));
+        // What was measured in the same rounds needs no native to tell what the host did.
+        let base = |of: &Pairing| {
+            pairings.iter().find(|other| !of.again && other.now.system == BASE && other.now.is_same_metric(&of.now))
+        };
         let mut rows: Vec<Row> = pairings
             .iter()
             .map(|pairing| Row::new(pairing, base(pairing), trust_noisy))
@@ -105,6 +125,7 @@ impl Comparison {
             if let Some(base) = base(row.pairing).filter(|_| moved.iter().any(|series| series.is_same_metric(now))) {
                 (row.before, row.now) = (then.ratios_to(&base.then), now.ratios_to(&base.now));
                 row.by_ratio = true;
+                row.doubt = row.doubt.hypot(base.doubt());
             }
         }
         let judged = judge_rows(&rows);
@@ -132,7 +153,9 @@ impl Comparison {
             self.changes.iter().filter(silent).count()
         };
         let remark = |rows: usize, why: &str| (rows > 0).then(|| format!("{rows} rows {why}"));
+        let again = self.changes.iter().filter(|change| change.measured_again).count();
         [
+            remark(again, "are compared with the earlier kernel as it was measured again, in turns with this one"),
             remark(count(false), "have too few rounds to tell: no difference could have shown"),
             remark(
                 count(true),
@@ -159,17 +182,26 @@ impl Pairing {
     /// Brings both series to the pace that is 1 in `report`, where all that takes is known.
     fn new(then: &Series, now: &Series, earlier: &Report, report: &Report) -> Self {
         let (mut then, mut now) = (then.clone(), now.clone());
-        let mut exponents = None;
+        let mut fit = None;
         let same_cpu = earlier.machine.cpu_model == report.machine.cpu_model;
         if let Some((before, full)) = earlier.settings.full_pace.zip(report.settings.full_pace).filter(|_| same_cpu) {
             then = then.at_full_pace(before, full);
             let observations = then.observations().zip(now.observations());
-            exponents = observations.map(|(before, after)| Exponents::fit([&before, &after], now.better));
+            fit = observations.map(|(before, after)| Fit::of([&before, &after], now.better));
         }
-        if let Some(exponents) = exponents {
+        if let Some(Fit { exponents, .. }) = fit {
             (then, now) = (then.leveled(exponents), now.leveled(exponents));
         }
-        Self { then, now, exponents }
+        Self { then, now, fit, again: false }
+    }
+
+    /// Of series that `report` has both.
+    fn again(then: &Series, now: &Series, report: &Report) -> Self {
+        Self { again: true, ..Self::new(then, now, report, report) }
+    }
+
+    fn doubt(&self) -> f64 {
+        self.fit.map_or(0.0, |fit| fit.doubt)
     }
 
     fn is_disturbed(&self) -> bool {
@@ -186,6 +218,7 @@ impl<'a> Row<'a> {
             now: pairing.now.values(),
             by_ratio: false,
             disturbed: !trust_noisy && (pairing.is_disturbed() || base.is_some_and(Pairing::is_disturbed)),
+            doubt: pairing.doubt(),
             native: base.and_then(|base| Some(base.now.median? / base.then.median?)),
         }
     }
@@ -213,11 +246,18 @@ impl<'a> Row<'a> {
             before,
             now,
             by_ratio: self.by_ratio,
-            pace_exponents: self.pairing.exponents,
+            pace_exponents: self.pairing.fit.map(|fit| fit.exponents),
+            measured_again: self.pairing.again,
+            allowance: self.allowance(),
             by_host,
             disturbed: self.disturbed,
             judged,
         })
+    }
+
+    fn allowance(&self) -> f64 {
+        let allowance = if self.pairing.again { 0.0 } else { ALLOWANCE };
+        (1.0 + allowance) * (DOUBTS * self.doubt).exp() - 1.0
     }
 
     /// Whether native went at least half as far in the same direction.
@@ -238,7 +278,7 @@ fn judge_rows(rows: &[Row]) -> Vec<Judged> {
         these: &row.now,
         those: &row.before,
         better: row.pairing.now.better,
-        allowance: ALLOWANCE,
+        allowance: row.allowance(),
     });
     let pairs: Vec<Pair> = pairs.collect();
     judge(&pairs)
@@ -275,6 +315,7 @@ fn caveats(report: &Report, earlier: &Report) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::bench::pace::{Pace, Paces};
+    use crate::report::Earlier;
     use crate::report::tests::with_values;
 
     const NATIVE: [f64; 7] = [50.0, 51.0, 52.0, 50.5, 51.5, 50.2, 51.2];
@@ -314,6 +355,34 @@ mod tests {
             "{told}"
         );
         assert!(comparison.changes.iter().any(|change| change.system == "nommu-patch" && change.by_ratio));
+    }
+
+    #[test]
+    fn an_earlier_kernel_that_was_measured_again_is_the_measure() {
+        // At this time everything takes longer; the two kernels differ by nothing, or by a tenth.
+        let earlier = with_values(&NATIVE, &guest(1.0));
+        let compare = |then: f64, now: f64, started: &str| {
+            let slow = NATIVE.map(|value| value * 0.8);
+            let mut report = with_values(&slow, &guest(now));
+            let mut again = with_values(&slow, &guest(then)).results.remove(1);
+            again.system = "nommu-patch-earlier".into();
+            report.results.push(again);
+            let of = Earlier { of: "nommu-patch".into(), started: started.into(), sha256: "0".into() };
+            let mut state = report.systems[1].clone();
+            (state.name, state.earlier) = ("nommu-patch-earlier".into(), Some(of));
+            report.systems.push(state);
+            Comparison::new(&report, &earlier, "a.json", false)
+        };
+        let started = &earlier.started;
+        let same = compare(0.7, 0.7, started);
+        assert_eq!((same.verdicts().count(), same.changes.len()), (0, 2), "{:?}", same.changes);
+        assert!(same.changes[1].measured_again && !same.changes[0].measured_again);
+        assert!(same.remarks()[0].starts_with("1 rows are compared with the earlier kernel"), "{:?}", same.remarks());
+        let worse = compare(0.7, 0.63, started);
+        let found: Vec<&Change> = worse.verdicts().collect();
+        assert_eq!((found.len(), found[0].judged.verdict, found[0].by_ratio), (1, Verdict::Worse, false));
+        // That of another report says nothing about this one.
+        assert!(compare(0.7, 0.63, "another time").changes.iter().all(|change| !change.measured_again));
     }
 
     #[test]

@@ -139,7 +139,7 @@ mod tests {
         let settings = "cases congestion_control course_seconds full_pace guest_side_cpu host_side_cpu preset rootfs rounds seconds slowed \
                         vmlinux";
         assert_eq!(keys(&json["settings"]), settings);
-        assert_eq!(keys(&json["systems"][2]), "name ran reason version");
+        assert_eq!(keys(&json["systems"][2]), "earlier name ran reason version");
         let series = &json["results"][1];
         let fields = "against_native better case cpu_seconds interval_95 max median metric min ratio_to_native runs system \
                       unit workload";

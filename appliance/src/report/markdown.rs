@@ -103,7 +103,7 @@ fn surroundings(report: &Report) -> String {
 }
 
 /// What changed since the baseline, as a list.
-fn changes(comparison: &Comparison) -> String {
+pub fn changes(comparison: &Comparison) -> String {
     let mut text = format!("\nCompared with {} ({}):\n\n", comparison.path, comparison.started);
     for caveat in &comparison.caveats {
         _ = writeln!(text, "- mind that {caveat}");

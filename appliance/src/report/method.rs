@@ -58,7 +58,8 @@ pub(super) fn paragraphs(report: &Report) -> Vec<String> {
          best pace that short loops have shown (a neighbour on the same core); such runs count, and are flagged. The \
          loops run every 4 ms during the runs, on both CPUs: 8,000 turns of eight chains of arithmetic, and 2,048 reads \
          from memory. Comparisons with an earlier report are of values at one pace: divided by the paces' powers, which are \
-         fitted to the runs of both reports by least squares of logarithms."
+         fitted to the runs of both sides by least squares of logarithms. A system NAME-earlier boots the earlier report's \
+         kernel, and what is told of NAME is told against it."
             .into(),
         "Boot is the time from the start of the system's process, its namespace and chroot included, to the arrival of \
          its first program's first output. Memory is the sum of the proportional set sizes of all its processes, sampled \

@@ -125,6 +125,20 @@ pub struct SystemState {
     pub ran: bool,
     /// Why it did not.
     pub reason: Option<String>,
+    /// What it is if an earlier report's kernel was measured again in it.
+    #[serde(default)]
+    pub earlier: Option<Earlier>,
+}
+
+/// An earlier report's kernel, measured again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Earlier {
+    /// The system that it was measured in, then and now.
+    pub of: String,
+    /// When the earlier report was started.
+    pub started: String,
+    /// The kernel's, in hex.
+    pub sha256: String,
 }
 
 /// The surroundings of a round.
@@ -179,7 +193,7 @@ pub struct Measured<'a> {
     pub vmlinux: Option<&'a Path>,
     pub congestion_control: String,
     /// The pace that counts as 1.
-    pub full_pace: Option<Pace>,
+    pub full_pace: Pace,
     /// An earlier report with its path.
     pub baseline: Option<&'a (String, Report)>,
 }
@@ -244,6 +258,13 @@ impl Report {
     /// The series of a system for the same case and metric as `like`.
     pub fn sibling<'a>(&'a self, like: &Series, system: &str) -> Option<&'a Series> {
         self.results.iter().find(|series| series.system == system && series.is_same_metric(like))
+    }
+
+    /// Under which name the kernel of `earlier` was measured again in `system`, if it was.
+    fn again(&self, system: &str, earlier: &Report) -> Option<&str> {
+        let is_it = |again: &Earlier| again.of == system && again.started == earlier.started;
+        let state = self.systems.iter().find(|state| state.ran && state.earlier.as_ref().is_some_and(is_it));
+        state.map(|state| state.name.as_str())
     }
 
     /// One series of each metric, in the order of the report.
@@ -323,7 +344,7 @@ impl Settings {
             host_side_cpu: host_side,
             guest_side_cpu: guest_side,
             congestion_control: measured.congestion_control.clone(),
-            full_pace: measured.full_pace,
+            full_pace: Some(measured.full_pace),
             course_seconds: iperf3::STEP,
             slowed: plan.slow.as_ref().map(|slow| format!("{}={}", slow.system, slow.percent)),
             rootfs: RootfsState {
@@ -383,6 +404,7 @@ pub(crate) mod tests {
             version: None,
             ran: reason.is_none(),
             reason: reason.map(str::to_owned),
+            earlier: None,
         };
         Report {
             schema_version: SCHEMA_VERSION,

@@ -119,12 +119,11 @@ impl Series {
     }
 
     /// These runs with their paces in units of `full` instead of `before`.
-    pub(super) fn at_full_pace(&self, before: Pace, full: Pace) -> Self {
-        let mut series = self.clone();
-        for paces in series.runs.iter_mut().filter_map(|run| run.surroundings.paces.as_mut()) {
+    pub(super) fn at_full_pace(mut self, before: Pace, full: Pace) -> Self {
+        for paces in self.runs.iter_mut().filter_map(|run| run.surroundings.paces.as_mut()) {
             *paces = paces.rescaled(before, full);
         }
-        series
+        self
     }
 
     /// Values with their paces, or `None` when one has none.
@@ -134,14 +133,13 @@ impl Series {
     }
 
     /// These runs with their values at a pace of 1.
-    pub(super) fn leveled(&self, exponents: Exponents) -> Self {
-        let mut series = self.clone();
-        for run in &mut series.runs {
+    pub(super) fn leveled(mut self, exponents: Exponents) -> Self {
+        for run in &mut self.runs {
             let observation = run.value.zip(run.surroundings.paces);
             run.value = observation.map(|observation| exponents.level(observation)).or(run.value);
         }
-        series.median = stats::median(&series.values());
-        series
+        self.median = stats::median(&self.values());
+        self
     }
 
     /// Whether half of the runs or more are of no use to a comparison.

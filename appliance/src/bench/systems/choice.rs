@@ -114,6 +114,11 @@ impl Kind {
         }
     }
 
+    /// Whether it is our kernel.
+    pub fn boots_vmlinux(self) -> bool {
+        matches!(self, Kind::NommuSeccomp | Kind::NommuSud | Kind::NommuPatch | Kind::NommuZpoline)
+    }
+
     /// Every kind.
     pub const ALL: [Kind; 11] = [
         Kind::Native,

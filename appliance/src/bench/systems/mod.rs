@@ -92,9 +92,8 @@ pub trait System: Debug {
     }
 }
 
-/// The system of `choice`, given the kernel to boot or the reason why there is none.
-pub(super) fn build(choice: Choice, vmlinux: Result<PathBuf, String>) -> Box<dyn System> {
-    let name = choice.name();
+/// The system of `choice` under a name, given the kernel to boot or the reason why there is none.
+pub(super) fn build(choice: Choice, name: String, vmlinux: Result<PathBuf, String>) -> Box<dyn System> {
     match choice.kind {
         Kind::Native => Box::new(native::Native { name, path: native::Path::Veth }),
         Kind::NativeLo => Box::new(native::Native { name, path: native::Path::Loopback }),
@@ -103,8 +102,8 @@ pub(super) fn build(choice: Choice, vmlinux: Result<PathBuf, String>) -> Box<dyn
         Kind::UmSeccomp => Box::new(uml::Uml::new(name, uml::Variant::Seccomp, choice.link)),
         Kind::UmLegacy => Box::new(uml::Uml::new(name, uml::Variant::Legacy, choice.link)),
         Kind::Gvisor => Box::new(gvisor::Gvisor::new(name)),
-        Kind::NommuSeccomp | Kind::NommuSud | Kind::NommuPatch | Kind::NommuZpoline => {
-            Box::new(nommu::Nommu { name, hook: choice.kind.hook(), link: choice.link, vmlinux })
+        kind @ (Kind::NommuSeccomp | Kind::NommuSud | Kind::NommuPatch | Kind::NommuZpoline) => {
+            Box::new(nommu::Nommu { name, hook: kind.hook(), link: choice.link, vmlinux })
         }
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use super::{Case, Metric, Values, all, words};
 use crate::bench::observe::Observed;
 
-/// The program's time budget: medians settle long before a network test's seconds are over.
+/// The program's time budget for each second of a network test.
 const MILLISECONDS: u32 = 500;
 
 #[derive(Clone, Copy, Debug)]
@@ -30,18 +30,18 @@ impl Case for Getpid {
         vec![Metric::cost("call", "ns")]
     }
 
-    fn client(&self, _server_address: &str, _seconds: u32) -> Vec<String> {
-        words(&["/usr/lib/flatland/getpid", &MILLISECONDS.to_string()])
+    fn client(&self, _server_address: &str, seconds: u32) -> Vec<String> {
+        words(&["/usr/lib/flatland/getpid", &MILLISECONDS.saturating_mul(seconds).to_string()])
     }
 
-    fn slowed_client(&self, percent: u32) -> Option<Vec<String>> {
-        let mut argv = self.client("", 0);
+    fn slowed_client(&self, percent: u32, seconds: u32) -> Option<Vec<String>> {
+        let mut argv = self.client("", seconds);
         argv.push(percent.to_string());
         Some(argv)
     }
 
-    fn duration(&self, _seconds: u32) -> Duration {
-        Duration::from_millis(MILLISECONDS.into())
+    fn duration(&self, seconds: u32) -> Duration {
+        Duration::from_millis(MILLISECONDS.saturating_mul(seconds).into())
     }
 
     fn values(&self, seen: &Observed) -> Values {

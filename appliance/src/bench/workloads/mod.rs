@@ -103,7 +103,7 @@ pub trait Case: Debug {
 
     /// The same with the work made so many percent slower, where stopping the client now and then would not do: a
     /// result that is a median over short batches does not see the stops.
-    fn slowed_client(&self, _percent: u32) -> Option<Vec<String>> {
+    fn slowed_client(&self, _percent: u32, _seconds: u32) -> Option<Vec<String>> {
         None
     }
 
