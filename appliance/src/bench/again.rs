@@ -6,7 +6,7 @@
 //! earlier report has runs a second time as `NAME-earlier`, right behind it. Today's runs are compared with those.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -52,8 +52,8 @@ pub(super) fn add(systems: &mut Vec<Candidate>, (path, earlier): &(String, Repor
 /// Copies the kernel into a report's folder.
 pub(super) fn keep(vmlinux: &Path, folder: &Path) -> Result<()> {
     let kept = folder.join(KERNEL);
-    let place = |path: &Path| -> Option<PathBuf> { fs::canonicalize(path).ok() };
-    if place(vmlinux).is_some_and(|path| place(&kept) == Some(path)) {
+    // A file that is copied onto itself is lost.
+    if fs::canonicalize(&kept).ok().is_some_and(|kept| fs::canonicalize(vmlinux).ok() == Some(kept)) {
         return Ok(());
     }
     fs::copy(vmlinux, &kept).with_context(|| format!("cannot copy {} to {}", vmlinux.display(), kept.display()))?;

@@ -3,7 +3,7 @@
 //! A virtual CPU is often one of two threads of a core, and whoever has the other one takes up to half of it away, and more of
 //! the caches and memory that they share: in no counter of ours, neither as stolen time nor as anybody's CPU time. It shows in how
 //! long two short loops take: one keeps all of the core's units busy, the other reads memory that is in no near cache. While
-//! a run lasts, a thread on each of its CPUs wakes every few milliseconds for both, 50 to 90 us together: 1 to 2 % of the
+//! a run lasts, a thread on each of its CPUs wakes every few milliseconds for both, 70 to 85 us together where neighbours are busy: 2 % of the
 //! CPU, from all systems alike. The best pace that a loop ever had is the measure; a run's pace is the mean of its loops',
 //! which is what a rate that depends on that alone would have made of it.
 
