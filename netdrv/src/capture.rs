@@ -144,8 +144,8 @@ impl<D: EthernetDevice, S: CaptureSink> EthernetDevice for Capture<D, S> {
         self.device.prepare_sleep()
     }
 
-    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.device.poll_fd()
+    fn poll_fds<'a>(&'a self, watch: &mut dyn FnMut(BorrowedFd<'a>)) {
+        self.device.poll_fds(watch);
     }
 
     fn stats(&self) -> DeviceStats {

@@ -114,14 +114,15 @@ pub trait EthernetDevice: Send {
     /// not at all).
     fn transmit(&mut self, frames: &[TxFrame<'_>]) -> Result<usize, DeviceError>;
 
-    /// To be called before sleeping on [`EthernetDevice::poll_fd`]: has the other end notify us from now on. Returns whether
+    /// To be called before sleeping on [`EthernetDevice::poll_fds`]: has the other end notify us from now on. Returns whether
     /// frames (or room for those that were not taken) are there already, so that the caller must not sleep.
     fn prepare_sleep(&mut self) -> bool {
         false
     }
 
-    /// A descriptor that polls readable when frames wait, for a caller that wants to sleep.
-    fn poll_fd(&self) -> Option<BorrowedFd<'_>>;
+    /// Calls `watch` with each descriptor that polls readable when frames wait, or when the device wants a look, for a caller
+    /// that wants to sleep. Which they are may change with every other call; those that were named stay open until then.
+    fn poll_fds<'a>(&'a self, watch: &mut dyn FnMut(BorrowedFd<'a>));
 
     /// The counters so far.
     fn stats(&self) -> DeviceStats;

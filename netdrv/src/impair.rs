@@ -161,8 +161,8 @@ impl<D: EthernetDevice> EthernetDevice for Impair<D> {
         self.device.prepare_sleep()
     }
 
-    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.device.poll_fd()
+    fn poll_fds<'a>(&'a self, watch: &mut dyn FnMut(BorrowedFd<'a>)) {
+        self.device.poll_fds(watch);
     }
 
     fn stats(&self) -> DeviceStats {

@@ -131,9 +131,7 @@ impl EthernetDevice for PairDevice {
         Ok(frames.len())
     }
 
-    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
+    fn poll_fds<'a>(&'a self, _watch: &mut dyn FnMut(BorrowedFd<'a>)) {}
 
     fn stats(&self) -> DeviceStats {
         self.stats

@@ -167,8 +167,10 @@ impl Switch {
         if ready {
             return;
         }
-        let fds = self.ports.iter().filter_map(|port| port.device.as_ref()?.poll_fd());
-        let mut set: Vec<PollFd<'_>> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        let mut set = Vec::with_capacity(2 * self.ports.len());
+        for device in self.ports.iter().filter_map(|port| port.device.as_ref()) {
+            device.poll_fds(&mut |fd| set.push(PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        }
         // Interrupted or timed out: the caller goes round.
         if poll(&mut set, Some(&NAP)) == Ok(0) {
             self.flush_mirror();

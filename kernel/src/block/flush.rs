@@ -53,8 +53,8 @@ impl Poller for FlushPoller {
         COUNT.load(Ordering::Relaxed) > 0 && collect(false)
     }
 
-    fn host_fds(&self) -> Vec<i32> {
-        aio::flush_event().into_iter().collect()
+    fn host_fds(&self, watch: &mut dyn FnMut(i32)) {
+        aio::flush_event().into_iter().for_each(watch);
     }
 
     fn urgent(&self) -> bool {

@@ -66,7 +66,7 @@ pub fn wait_for_events(fds: &[i32], deadline: Option<Instant>) -> WakeUp {
     let mut set: Vec<PollFd<'_>> = Vec::with_capacity(fds.len() + 1);
     set.push(PollFd::new(kick, PollFlags::IN));
     for &fd in fds {
-        // SAFETY: the pollers keep their descriptors open for the life of the machine.
+        // SAFETY: a poller keeps the descriptors that it named open until it is called again, which is after this wait.
         set.push(PollFd::from_borrowed_fd(unsafe { BorrowedFd::borrow_raw(fd) }, PollFlags::IN));
     }
     let timeout = deadline.map(|at| {

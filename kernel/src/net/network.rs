@@ -162,6 +162,10 @@ impl Network {
         let result = {
             let mut shared = self.stack.lock();
             let result = f(&mut shared.stack, now);
+            // Most reads change nothing that anybody waits for.
+            if !shared.stack.has_work(now) {
+                return result;
+            }
             shared.stack.poll(now, &mut Transmitter { devices: &self.devices });
             result
         };
@@ -359,8 +363,10 @@ impl sched::Poller for NetworkPoller {
         shared.stack.next_deadline(now).into_iter().chain(retry).min()
     }
 
-    fn host_fds(&self) -> Vec<i32> {
-        network().devices.lock().iter().filter_map(|p| p.device.poll_fd().map(|fd| fd.as_raw_fd())).collect()
+    fn host_fds(&self, watch: &mut dyn FnMut(i32)) {
+        for port in network().devices.lock().iter() {
+            port.device.poll_fds(&mut |fd| watch(fd.as_raw_fd()));
+        }
     }
 
     fn urgent(&self) -> bool {

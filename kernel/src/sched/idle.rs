@@ -31,8 +31,8 @@ pub trait Poller: Send + Sync {
         false
     }
 
-    /// Host descriptors that become readable when there is something to poll.
-    fn host_fds(&self) -> Vec<i32>;
+    /// Calls `watch` with each host descriptor that becomes readable when there is something to poll.
+    fn host_fds(&self, watch: &mut dyn FnMut(i32));
 
     /// Whether polling it is so cheap and urgent that guest code should be interrupted for it every millisecond.
     fn urgent(&self) -> bool {
@@ -147,7 +147,7 @@ pub fn idle_loop() {
         }
         let deadline = pollers().filter_map(|p| p.deadline(now)).chain(timer::next_deadline()).min();
         fds.clear();
-        fds.extend(pollers().flat_map(|p| p.host_fds()));
+        pollers().for_each(|p| p.host_fds(&mut |fd| fds.push(fd)));
         match host::wait_for_events(&fds, deadline) {
             WakeUp::Events | WakeUp::TimedOut | WakeUp::Interrupted => {}
         }

@@ -19,7 +19,6 @@ use crate::sync::Once;
 use crate::time::{Duration, Instant};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How often the host's standard input is looked at while the machine is busy.
@@ -123,11 +122,11 @@ impl Poller for ConsolePoller {
     }
 
     /// Nothing once the input has ended, or while there is no room for it: it would be ready for ever.
-    fn host_fds(&self) -> Vec<i32> {
+    fn host_fds(&self, watch: &mut dyn FnMut(i32)) {
         let listens = !self.ended.load(Ordering::Relaxed) && console().input_room() > 0;
         let input = listens.then(host::input_fd);
         let output = if host::has_backlog() { host::writable_fd() } else { None };
-        input.into_iter().chain(output).collect()
+        input.into_iter().chain(output).for_each(watch);
     }
 }
 

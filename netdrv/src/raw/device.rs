@@ -167,8 +167,8 @@ impl EthernetDevice for RawDevice {
         )
     }
 
-    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.socket.as_fd())
+    fn poll_fds<'a>(&'a self, watch: &mut dyn FnMut(BorrowedFd<'a>)) {
+        watch(self.socket.as_fd());
     }
 
     fn stats(&self) -> DeviceStats {

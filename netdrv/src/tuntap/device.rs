@@ -146,8 +146,8 @@ impl EthernetDevice for TapDevice {
         )
     }
 
-    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.queue.as_fd())
+    fn poll_fds<'a>(&'a self, watch: &mut dyn FnMut(BorrowedFd<'a>)) {
+        watch(self.queue.as_fd());
     }
 
     fn stats(&self) -> DeviceStats {

@@ -99,9 +99,12 @@ impl Guest {
 
     /// Whether the descriptor polls readable within `seconds`.
     pub(super) fn wait_readable(&self, seconds: i64) -> bool {
-        let fd = self.device.poll_fd().unwrap();
         let timeout = Timespec { tv_sec: seconds, tv_nsec: 0 };
-        poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&timeout)).unwrap() > 0
+        let mut readable = false;
+        self.device.poll_fds(&mut |fd| {
+            readable |= poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&timeout)).unwrap() > 0;
+        });
+        readable
     }
 
     /// Ethernet and IPv4 headers for `len` bytes of `protocol`, from the guest to `to`.

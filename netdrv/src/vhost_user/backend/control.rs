@@ -418,8 +418,9 @@ impl Shared {
     /// Makes the set of kicks of a new connection.
     fn watch_connection(&self) -> io::Result<()> {
         let kicks = epoll::create(CreateFlags::CLOEXEC)?;
-        epoll::add(self.epoll(), &kicks, EventData::new_u64(0), EventFlags::IN)?;
-        self.lock_patiently().kicks = Some(kicks);
+        self.lock_patiently().kicks = Some(Arc::new(kicks));
+        // The caller may sleep on those of the last one.
+        self.wake();
         Ok(())
     }
 

@@ -13,7 +13,6 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -27,9 +26,7 @@ use std::thread::{self, JoinHandle};
 #[derive(Debug)]
 pub(super) struct Shared {
     link: Mutex<Link>,
-    /// Ends the caller's sleep: kicks, and `wake`.
-    epoll: OwnedFd,
-    /// The control thread has changed something.
+    /// Ends the caller's sleep, as kicks do: the control thread has changed something.
     wake: OwnedFd,
     /// Whether there is something in `wake`, as a look at it costs a system call. Set after it is written: who is woken in between
     /// comes again.
@@ -50,10 +47,6 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn link(&self) -> &Mutex<Link> {
         &self.link
-    }
-
-    pub(super) fn epoll(&self) -> &OwnedFd {
-        &self.epoll
     }
 
     pub(super) fn stop_fd(&self) -> BorrowedFd<'_> {
@@ -122,6 +115,8 @@ pub struct BackendDevice {
     accept: Offloads,
     /// A frame was turned away for want of buffers.
     blocked: bool,
+    /// The kicks that the next sleep waits for; the control thread may replace the link's meanwhile.
+    kicks: Option<Arc<OwnedFd>>,
     scratch: Scratch,
     /// Frames that are cut in software are put together here.
     tx_scratch: Vec<u8>,
@@ -148,14 +143,11 @@ pub fn open(
         false => None,
     };
     let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-    let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(host("making an epoll descriptor"))?;
     let wake = eventfd(0, flags).map_err(host("making an eventfd"))?;
-    epoll::add(&epoll, &wake, EventData::new_u64(0), EventFlags::IN).map_err(host("watching an eventfd"))?;
     let mac = options.mac.unwrap_or_else(|| MacAddr::local_from_random(random));
     let MacAddr([first, b, c, d, e, last]) = mac;
     let shared = Arc::new(Shared {
         link: Mutex::new(Link::new(options.queues)),
-        epoll,
         wake,
         woken: AtomicBool::new(false),
         stop: eventfd(0, flags).map_err(host("making an eventfd"))?,
@@ -182,6 +174,7 @@ pub fn open(
         mac,
         accept,
         blocked: false,
+        kicks: None,
         scratch: Scratch::new(),
         tx_scratch: Vec::new(),
         stats: DeviceStats::default(),
@@ -287,12 +280,16 @@ impl EthernetDevice for BackendDevice {
         self.shared.link.try_lock().is_none_or(|mut link| {
             // Before the sleep and not after it, when frames wait. What kicks are about shows in the rings.
             link.take_kicks();
+            self.kicks.clone_from(&link.kicks);
             link.arm(self.blocked)
         })
     }
 
-    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.shared.epoll.as_fd())
+    fn poll_fds<'a>(&'a self, watch: &mut dyn FnMut(BorrowedFd<'a>)) {
+        if let Some(kicks) = &self.kicks {
+            watch(kicks.as_fd());
+        }
+        watch(self.shared.wake.as_fd());
     }
 
     fn stats(&self) -> DeviceStats {

@@ -40,7 +40,7 @@ pub(super) struct Link {
     pub(super) rings: Vec<DeviceRing>,
     /// An epoll descriptor of the front-end's kicks. It goes with the connection: a front-end that keeps its ends of them
     /// open would else stay in our set.
-    pub(super) kicks: Option<OwnedFd>,
+    pub(super) kicks: Option<Arc<OwnedFd>>,
     /// Whether kicks were asked for since the last look.
     pub(super) armed: bool,
     next_pair: usize,

@@ -214,9 +214,11 @@ fn sleep_until_notified(device: &mut dyn EthernetDevice) -> bool {
     if device.prepare_sleep() {
         return true;
     }
-    let fd = device.poll_fd().unwrap();
+    let mut fds = Vec::new();
+    device.poll_fds(&mut |fd| fds.push(fd.try_clone_to_owned().unwrap()));
+    let mut set: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
     let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
-    poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&limit)).unwrap() == 1
+    poll(&mut set, Some(&limit)).unwrap() > 0
 }
 
 /// Sends numbered frames from one thread to another, both asleep whenever there is nothing to do.

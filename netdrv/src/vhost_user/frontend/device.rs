@@ -35,7 +35,6 @@ const EVENTS: usize = 8;
 const ON_SOCKET: u64 = 1;
 const ON_LISTENER: u64 = 2;
 const ON_TIMER: u64 = 3;
-const ON_CALL: u64 = 4;
 
 /// The front-end of a vhost-user link.
 #[derive(Debug)]
@@ -45,7 +44,8 @@ pub struct VhostUserDevice {
     /// What the caller's stack takes on reception, and wants to use on transmission; the latter is granted whatever the peer
     /// is able to, as the rest is done in software.
     offloads: Offloads,
-    /// Polls readable when anything below wants a look.
+    /// Polls readable when the socket, the listener or the timer wants a look. Not for calls: a sleep that a call ends through
+    /// another descriptor costs both sides more.
     epoll: OwnedFd,
     timer: OwnedFd,
     listener: Option<Listener>,
@@ -207,11 +207,7 @@ impl VhostUserDevice {
 
     fn begin(&mut self, stream: Stream) -> Result<(), LinkFailure> {
         let memory = LinkMemory::new(self.options.queues).map_err(LinkFailure::Host)?;
-        let watch = |fd: BorrowedFd<'_>, what| {
-            epoll::add(&self.epoll, fd, EventData::new_u64(what), EventFlags::IN).map_err(LinkFailure::Host)
-        };
-        watch(stream.as_fd(), ON_SOCKET)?;
-        watch(memory.call.as_fd(), ON_CALL)?;
+        epoll::add(&self.epoll, &stream, EventData::new_u64(ON_SOCKET), EventFlags::IN).map_err(LinkFailure::Host)?;
         let session = Session::new(self.offer(memory.region.len() as u64));
         self.state = State::Handshake { stream, session, draft: Draft { memory: Some(memory), link: None } };
         self.set_timer(HANDSHAKE_LIMIT);
@@ -381,8 +377,11 @@ impl EthernetDevice for VhostUserDevice {
         }
     }
 
-    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.epoll.as_fd())
+    fn poll_fds<'a>(&'a self, watch: &mut dyn FnMut(BorrowedFd<'a>)) {
+        if let State::Up { link, .. } = &self.state {
+            watch(link.call_fd());
+        }
+        watch(self.epoll.as_fd());
     }
 
     fn stats(&self) -> DeviceStats {

@@ -229,6 +229,11 @@ impl Link {
         }
     }
 
+    /// Polls readable when the device has called.
+    pub(super) fn call_fd(&self) -> BorrowedFd<'_> {
+        self.call.as_fd()
+    }
+
     /// Takes the calls that have come; returns whether any had.
     pub(super) fn take_calls(&self) -> bool {
         drain(&self.call)

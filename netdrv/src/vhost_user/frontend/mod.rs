@@ -15,7 +15,7 @@
 //! touched counts; it is not part of `mem=`.
 //!
 //! **Threads.** None. The control messages (`session`, sans-IO) are sent and answered in the same polls that move
-//! frames; an epoll descriptor stands for the socket, the call eventfd and the timer of the next attempt. So nothing
+//! frames; an epoll descriptor stands for the socket and the timer of the next attempt. So nothing
 //! here needs the host's TLS, errno or locks.
 //!
 //! **Silence.** While the caller polls, both rings ask for silence. [`prepare_sleep`](crate::EthernetDevice::prepare_sleep)
