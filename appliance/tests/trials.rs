@@ -1,6 +1,6 @@
 //! Do comparisons of reports find what is there, and nothing else? Reports of one build are compared with each other and
 //! with reports in which Flatland was slowed down by a tenth (`--slow`), each with its baseline's kernel measured again. Takes
-//! forty minutes of a machine that does nothing else:
+//! fifty minutes of a machine that does nothing else:
 //!
 //! ```text
 //! cargo test --release -p appliance --test trials -- --ignored --nocapture
@@ -20,8 +20,8 @@ const APPLIANCE: &str = env!("CARGO_BIN_EXE_appliance");
 const SYSTEM: &str = "nommu-patch";
 const SLOWED: &str = "nommu-patch=10";
 /// Rounds of each report, and seconds of each run: with two rows to a system, five rounds could pass on a quiet machine.
-/// Beside busy neighbours the difference of two kernels in so many rounds has a standard error of 2.5 % for TCP.
-const ROUNDS: &str = "12";
+/// Beside busy neighbours the difference of two kernels in so many rounds has a standard error of some 2 % for TCP.
+const ROUNDS: &str = "16";
 const SECONDS: &str = "2";
 
 struct Scratch(PathBuf);
@@ -92,7 +92,7 @@ impl Tally {
 }
 
 #[test]
-#[ignore = "forty minutes of a machine that does nothing else"]
+#[ignore = "fifty minutes of a machine that does nothing else"]
 fn a_tenth_is_found_in_nine_of_ten_trials_and_nothing_between_equals() {
     let trials = std::env::var("FLATLAND_TRIALS").map_or(10, |text| text.parse::<u32>().unwrap());
     let kept = std::env::var_os("FLATLAND_TRIALS_DIR").map(PathBuf::from);

@@ -110,6 +110,12 @@ pub trait EthernetDevice: Send {
     /// that nothing waits.
     fn receive(&mut self, budget: usize, sink: &mut dyn FrameSink) -> Result<usize, DeviceError>;
 
+    /// Whether [`EthernetDevice::receive`] may find something, for a caller that polls again and again: a look at memory that
+    /// costs far less. A device that cannot tell says yes; one that says no is to be polled all the same, but less often.
+    fn may_receive(&self) -> bool {
+        true
+    }
+
     /// Sends frames in order; returns how many the device took (fewer when its queue is full; a frame is taken whole or
     /// not at all).
     fn transmit(&mut self, frames: &[TxFrame<'_>]) -> Result<usize, DeviceError>;

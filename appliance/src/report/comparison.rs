@@ -46,8 +46,8 @@ pub struct Change {
     pub case: String,
     pub metric: String,
     pub unit: String,
-    /// Medians: of the values, or of the ratios to native where `by_ratio`; both at full pace, as far as `pace_exponents`
-    /// tell.
+    /// Medians: of the values, or of the ratios to native where `by_ratio`; both at the paces of the later runs, as far as
+    /// `pace_exponents` tell.
     pub before: f64,
     pub now: f64,
     pub by_ratio: bool,
@@ -190,7 +190,12 @@ impl Pairing {
             fit = observations.map(|(before, after)| Fit::of([&before, &after], now.better));
         }
         if let Some(Fit { exponents, .. }) = fit {
+            let median = now.median;
             (then, now) = (then.leveled(exponents), now.leveled(exponents));
+            // To show what was measured: a pace of 1 may be far from what the runs had, and the values there are nobody's.
+            if let Some((seen, leveled)) = median.zip(now.median).filter(|(_, leveled)| *leveled > 0.0) {
+                (then, now) = (then.scaled(seen / leveled), now.scaled(seen / leveled));
+            }
         }
         Self { then, now, fit, again: false }
     }
@@ -422,6 +427,8 @@ mod tests {
         let worse = compare(&slow(0.9));
         let found: Vec<&Change> = worse.verdicts().collect();
         assert_eq!((found.len(), found[0].judged.verdict, found[0].by_ratio), (1, Verdict::Worse, false));
+        let today = slow(0.9).results[1].median.unwrap();
+        assert!((found[0].now / today - 1.0).abs() < 1e-9, "{} is shown, {today} was measured", found[0].now);
         // A pace of 1 is not the same in both: this report's best loop was slower than the earlier one's.
         let mut shifted = slow(0.9);
         shifted.settings.full_pace = shifted.settings.full_pace.map(|pace| Pace { core: pace.core * 0.9, ..pace });

@@ -142,6 +142,13 @@ impl Series {
         self
     }
 
+    /// These runs with their values times `factor`.
+    pub(super) fn scaled(mut self, factor: f64) -> Self {
+        self.runs.iter_mut().for_each(|run| run.value = run.value.map(|value| value * factor));
+        self.median = stats::median(&self.values());
+        self
+    }
+
     /// Whether half of the runs or more are of no use to a comparison.
     pub(super) fn is_disturbed(&self) -> bool {
         let disturbed = self.runs.iter().filter(|run| run.is_disturbed()).count();

@@ -47,7 +47,7 @@ const RECEIVE_INTERVAL: Duration = Duration::from_micros(20);
 /// How soon a device whose queue was full is offered its frames again.
 const RETRY_INTERVAL: Duration = Duration::from_micros(50);
 /// Sockets whose waiters are collected under the lock before they are woken.
-const WAKE_BATCH: usize = 16;
+const WAKE_BATCH: usize = 4;
 
 static NETWORK: Once<Network> = Once::new();
 
@@ -354,6 +354,10 @@ pub(super) struct NetworkPoller;
 impl sched::Poller for NetworkPoller {
     fn poll(&self, now: Instant) -> bool {
         network().receive(now)
+    }
+
+    fn glance(&self) -> bool {
+        network().devices.lock().iter().any(|port| port.device.may_receive())
     }
 
     fn deadline(&self, now: Instant) -> Option<Instant> {

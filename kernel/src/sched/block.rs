@@ -1,5 +1,6 @@
 //! Blocking: register, look, sleep.
 
+use super::idle::linger;
 use super::run_queue::{RunState, schedule};
 use super::wait_queue::WaitQueue;
 use crate::error::{Errno, Error};
@@ -53,7 +54,10 @@ pub fn block_on<R>(
                 timer = Some(timer::wake_at(at, thread.arc()));
             }
         }
-        schedule();
+        linger(thread);
+        if !thread.entity.is_runnable() {
+            schedule();
+        }
     };
     thread.entity.set_state(RunState::Runnable);
     drop(timer);

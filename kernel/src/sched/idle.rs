@@ -3,13 +3,14 @@
 //! Devices are poll-based. They are polled when the vCPU idles, when the timer signal asks for it while guest code runs
 //! long, and by the calls that use them (a socket call polls the network). An idle vCPU polls for a short time, because
 //! waking a sleeping core costs 20–50 µs, then sleeps in the host's poll until a device, a helper thread or a deadline
-//! wakes it.
+//! wakes it. A thread that waits begins with that by itself ([`linger`]), for what comes within microseconds.
 
 use super::run_queue;
 use crate::arch;
 use crate::error::{Errno, Result};
 use crate::host::{self, WakeUp};
 use crate::sync::Once;
+use crate::task::Thread;
 use crate::time::{self, Duration, Instant, timer};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -19,6 +20,11 @@ use core::sync::atomic::{AtomicU64, Ordering};
 pub trait Poller: Send + Sync {
     /// Looks for events and passes them on; returns whether there were any.
     fn poll(&self, now: Instant) -> bool;
+
+    /// Whether [`Poller::poll`] would find something urgent, as far as a look tells that costs far less than a poll.
+    fn glance(&self) -> bool {
+        false
+    }
 
     /// When it must be polled again even if its descriptors stay silent.
     fn deadline(&self, _now: Instant) -> Option<Instant> {
@@ -54,6 +60,11 @@ const MAX_POLLERS: usize = 8;
 
 /// Filled from the front, never emptied: readable without a lock.
 static POLLERS: [Once<Arc<dyn Poller>>; MAX_POLLERS] = [const { Once::new() }; MAX_POLLERS];
+/// Glances at urgent devices between two polls of all.
+const GLANCES: u32 = 16;
+/// How long a thread that waits polls before it leaves that to the idle loop.
+const LINGER: Duration = Duration::from_micros(20);
+
 static SPIN_NANOS: AtomicU64 = AtomicU64::new(0);
 
 /// Adds a poller; it stays for the life of the machine. ENOSPC if there are too many.
@@ -119,6 +130,47 @@ pub fn breathe() {
     }
 }
 
+/// How long an idle vCPU polls.
+fn spin_time() -> Duration {
+    Duration::from_nanos(SPIN_NANOS.load(Ordering::Relaxed))
+}
+
+/// Polls devices from `now` on until `done`, and until `end` at most; returns when it last did. At least once.
+fn spin(mut now: Instant, end: Instant, done: impl Fn() -> bool) -> Instant {
+    loop {
+        time::clock::steer(now);
+        poll_devices(now);
+        if done() || now >= end {
+            return now;
+        }
+        now = time::now();
+        // Polling everything takes a third of a microsecond, which a frame that comes meanwhile would wait for.
+        let glance = |_| {
+            core::hint::spin_loop();
+            pollers().find(|p| p.glance())
+        };
+        if let Some(urgent) = (0..GLANCES).find_map(glance) {
+            urgent.poll(now);
+            if done() {
+                return now;
+            }
+        }
+    }
+}
+
+/// Polls devices in the place of the idle loop, on the stack of a thread that is about to wait: where what it waits for comes
+/// soon, the way to the idle loop and back would take longer. Returns when the thread may run again, when others want
+/// to, or after [`LINGER`]. To be called without locks.
+pub(super) fn linger(thread: &Thread) {
+    let done = || thread.entity.is_runnable() || run_queue::has_waiting() || host::is_stopping();
+    let limit = spin_time().min(LINGER);
+    if limit == Duration::ZERO || done() {
+        return;
+    }
+    let started = time::now();
+    run_queue::discount(spin(started, started + limit, done).saturating_since(started));
+}
+
 /// The vCPU's idle loop; runs on the host's own stack. Returns when the machine has been told to stop.
 pub fn idle_loop() {
     let mut fds: Vec<i32> = Vec::new();
@@ -128,18 +180,9 @@ pub fn idle_loop() {
             continue;
         }
         let started = time::now();
-        let spin_until = started + Duration::from_nanos(SPIN_NANOS.load(Ordering::Relaxed));
-        let mut now = started;
-        loop {
-            time::clock::steer(now);
-            poll_devices(now);
-            if run_queue::has_waiting() || host::is_stopping() || now >= spin_until {
-                break;
-            }
-            core::hint::spin_loop();
-            now = time::now();
-        }
-        if run_queue::has_waiting() || host::is_stopping() {
+        let done = || run_queue::has_waiting() || host::is_stopping();
+        let now = spin(started, started + spin_time(), done);
+        if done() {
             continue;
         }
         if pollers().filter(|p| p.prepare_sleep()).count() > 0 {

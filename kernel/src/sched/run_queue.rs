@@ -139,6 +139,12 @@ pub fn cpu_time(thread: &Thread) -> Duration {
     total
 }
 
+/// Takes off the running thread's account what it spent in the idle loop's place.
+pub(super) fn discount(idle: Duration) {
+    let mut rq = RUN_QUEUE.lock();
+    rq.slice_started = rq.slice_started + idle;
+}
+
 /// Makes a new thread runnable for the first time.
 pub fn spawn(thread: &Arc<Thread>) {
     wake(thread);

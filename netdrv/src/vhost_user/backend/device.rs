@@ -243,6 +243,10 @@ impl EthernetDevice for BackendDevice {
         Ok(result.unwrap_or_default())
     }
 
+    fn may_receive(&self) -> bool {
+        self.shared.link.try_lock().is_none_or(|link| link.may_receive())
+    }
+
     fn transmit(&mut self, frames: &[TxFrame<'_>]) -> Result<usize, DeviceError> {
         let shared = &*self.shared;
         let Some(mut link) = shared.link.try_lock() else { return Ok(0) };

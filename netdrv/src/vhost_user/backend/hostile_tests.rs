@@ -122,6 +122,7 @@ fn lies_about_indices_and_chains_end_the_link() {
     for index in [9, 0x7fff, 0xffff] {
         let mut front = Front::new(Features::empty());
         front.available(1, &[0; 8], index);
+        assert!(front.link.may_receive(), "who only looks must not miss it");
         assert_eq!(front.receive(), Err(Violation::AvailIndex), "{index}");
         let mut front = Front::new(Features::empty());
         front.available(0, &[0; 8], index);

@@ -137,6 +137,11 @@ impl Link {
         self.check_memory().map(|()| taken)
     }
 
+    /// Whether a frame waits, or something is wrong.
+    pub(super) fn may_receive(&self) -> bool {
+        self.rings.iter().skip(1).step_by(2).any(DeviceRing::may_receive)
+    }
+
     /// Whether the memory is still what was lent.
     fn check_memory(&self) -> Result<(), Violation> {
         match &self.memory {

@@ -117,6 +117,12 @@ impl DeviceRing {
         Ok(self.waiting > 0)
     }
 
+    /// Whether the driver has made a chain available, or its index is wrong.
+    pub(super) fn may_receive(&self) -> bool {
+        let look = |tables| self.indices.waiting(tables, self.size.get()) != Ok(0);
+        self.waiting > 0 || self.tables.as_ref().is_some_and(look)
+    }
+
     /// The head of the next chain that the driver has made available.
     #[inline]
     fn next_head(&mut self) -> Result<Option<u16>, Violation> {

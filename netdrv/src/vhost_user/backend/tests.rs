@@ -163,6 +163,23 @@ fn frames_of_every_length_pass_both_ways() {
 }
 
 #[test]
+fn a_look_tells_what_waits() {
+    let (_path, mut front, mut back) = linked(|_| {});
+    both_ways(&mut front, &mut back, |from, to| {
+        assert!(!to.may_receive());
+        for seed in 0..3 {
+            assert_eq!(from.transmit(&[TxFrame { meta: FrameMeta::default(), parts: &[&pattern(60, seed)] }]), Ok(1));
+        }
+        // After one was taken, the others are known to wait.
+        for budget in [1, 2] {
+            assert!(to.may_receive());
+            assert_eq!(to.receive(budget, &mut Frames::default()), Ok(budget));
+        }
+        assert!(!to.may_receive());
+    });
+}
+
+#[test]
 fn offload_state_passes_as_it_is() {
     let (_path, mut front, mut back) = linked(|_| {});
     let (meta, bytes) = segment(60_000, 1448);

@@ -343,6 +343,13 @@ impl EthernetDevice for VhostUserDevice {
         }
     }
 
+    fn may_receive(&self) -> bool {
+        match &self.state {
+            State::Up { link, .. } => link.may_receive(),
+            _ => true,
+        }
+    }
+
     fn transmit(&mut self, frames: &[TxFrame<'_>]) -> Result<usize, DeviceError> {
         let State::Up { link, .. } = &mut self.state else { return Err(DeviceError::LinkDown) };
         let mut taken = 0;

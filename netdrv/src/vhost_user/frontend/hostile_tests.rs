@@ -201,6 +201,7 @@ fn each_lie_about_a_received_frame_is_named_and_the_next_peer_is_served() {
     for (reason, lie) in lies {
         let liar = Liar::connect(&path, &mut front);
         lie(&liar);
+        assert!(front.may_receive(), "who only looks must not miss it");
         let mut told = outcome(&mut front);
         // A frame that came before the lie is a frame.
         while told.is_ok() {

@@ -138,7 +138,7 @@ impl Link {
         let mut taken = 0;
         for _ in 0..self.pairs.len() {
             let at = self.next_pair;
-            self.next_pair = (at + 1) % self.pairs.len();
+            self.next_pair = if at + 1 < self.pairs.len() { at + 1 } else { 0 };
             while taken < budget {
                 let rx = &mut self.pairs[at].rx;
                 let mut header = [0; NET_HEADER_LEN];
@@ -161,6 +161,11 @@ impl Link {
             }
         }
         Ok(taken)
+    }
+
+    /// Whether a frame waits, or something is wrong.
+    pub(super) fn may_receive(&self) -> bool {
+        self.pairs.iter().any(|pair| pair.rx.may_receive(&self.region))
     }
 
     /// Offers one frame; returns whether it was taken (it may have been lost on the way, as `stats` says).

@@ -144,6 +144,11 @@ impl RxQueue {
         Err(LinkFailure::MissingBuffers)
     }
 
+    /// Whether a frame waits, or the device's index is wrong.
+    pub(super) fn may_receive(&self, region: &SharedRegion) -> bool {
+        self.waiting > 0 || self.ring.waiting(region) != Ok(0)
+    }
+
     fn take(&mut self, region: &SharedRegion) -> Result<crate::vring::Used, LinkFailure> {
         self.waiting -= 1;
         Ok(self.ring.take(region)?)
