@@ -130,6 +130,10 @@ impl<D: EthernetDevice, S: CaptureSink> EthernetDevice for Capture<D, S> {
         self.device.receive(budget, &mut RecordingSink { pcap: &mut self.pcap, inner: sink })
     }
 
+    fn may_receive(&self) -> bool {
+        self.device.may_receive()
+    }
+
     fn transmit(&mut self, frames: &[TxFrame<'_>]) -> Result<usize, DeviceError> {
         // Before the device has them, so that an answer is never dated before its question.
         let now = self.pcap.sink.now();
