@@ -26,8 +26,7 @@ pub fn run() -> Result<ExitCode> {
                     eprintln!("removed the network namespace {name}");
                 }
             }
-            state::forget(&path, &note)?;
-            cleared += 1;
+            cleared += u32::from(state::forget(&path, &note)?);
             Ok(())
         });
         if let Err(error) = outcome {

@@ -6,11 +6,15 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 const APPLIANCE: &str = env!("CARGO_BIN_EXE_appliance");
+
+/// Held by a test while it counts what a killed bench left, and by one that clears the host: `appliance down` is for all.
+static CLEARING: Mutex<()> = Mutex::new(());
 
 /// A folder of the test's own, removed with it.
 struct Scratch(PathBuf);
@@ -375,9 +379,11 @@ fn down_clears_what_a_killed_bench_left() {
     assert!(spared.status.success() && stderr(&spared).contains(&format!("pid {pid} is running")), "{spared:?}");
     assert_eq!(traces(pid).len(), 4, "a running bench was cleared away");
 
+    let clearing = CLEARING.lock().unwrap_or_else(PoisonError::into_inner);
     signal(&child, rustix::process::Signal::KILL);
     child.wait_with_output().unwrap();
     assert_eq!(traces(pid).len(), 4);
+    drop(clearing);
     let cleared = down();
     assert!(cleared.status.success(), "{}", stderr(&cleared));
     assert_eq!(traces(pid), Vec::<PathBuf>::new());
@@ -408,8 +414,13 @@ fn down_clears_whatever_the_moment_of_the_kill() {
         let inside = processes_of(child.id());
         signal(&child, rustix::process::Signal::KILL);
         child.wait().unwrap();
-        let cleared = Command::new(APPLIANCE).arg("down").output().unwrap();
-        assert!(cleared.status.success(), "{}", stderr(&cleared));
+        // Two at once: neither minds what the other was quicker to remove.
+        let down = || Command::new(APPLIANCE).arg("down").stderr(Stdio::piped()).spawn().unwrap();
+        let clearing = CLEARING.lock().unwrap_or_else(PoisonError::into_inner);
+        for cleared in [down(), down()].map(|down| down.wait_with_output().unwrap()) {
+            assert!(cleared.status.success(), "{}", stderr(&cleared));
+        }
+        drop(clearing);
         // Time for a survivor to show itself.
         std::thread::sleep(Duration::from_millis(50));
         assert_eq!(traces(child.id()), Vec::<PathBuf>::new(), "kill {kill}");

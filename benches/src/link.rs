@@ -74,19 +74,25 @@ impl Link {
             self.now = Instant(self.now.0 + DELAY);
             let before = carried;
             for from in [CLIENT, SERVER] {
-                self.stacks[from].poll(self.now, &mut self.wires[from]);
-                let mut frames = std::mem::take(&mut self.wires[from].frames);
-                carried += frames.len();
-                for (meta, mut bytes) in frames.drain(..) {
-                    self.stacks[1 - from].handle_frame(ETH, meta, &mut bytes, self.now);
-                    self.wires[from].spare.push(bytes);
-                }
-                self.wires[from].frames = frames;
+                carried += self.carry(from);
             }
             if carried == before {
                 return carried;
             }
         }
+    }
+
+    /// Polls a stack and carries what it sends across; returns how many frames went.
+    fn carry(&mut self, from: usize) -> usize {
+        self.stacks[from].poll(self.now, &mut self.wires[from]);
+        let mut frames = std::mem::take(&mut self.wires[from].frames);
+        let count = frames.len();
+        for (meta, mut bytes) in frames.drain(..) {
+            self.stacks[1 - from].handle_frame(ETH, meta, &mut bytes, self.now);
+            self.wires[from].spare.push(bytes);
+        }
+        self.wires[from].frames = frames;
+        count
     }
 
     /// Goes to the next deadline of either stack.
@@ -130,7 +136,11 @@ impl Link {
 
     /// Puts `data` into a client's send buffer, as far as there is room; returns how much.
     pub fn send(&mut self, client: SocketId, data: &[u8]) -> usize {
-        let sent = self.stacks[CLIENT].send(client, false, self.now, &mut |room| {
+        self.send_from(CLIENT, client, data)
+    }
+
+    fn send_from(&mut self, host: usize, id: SocketId, data: &[u8]) -> usize {
+        let sent = self.stacks[host].send(id, false, self.now, &mut |room| {
             let n = room.len().min(data.len());
             room[..n].copy_from_slice(&data[..n]);
             n
@@ -144,7 +154,11 @@ impl Link {
 
     /// Takes what has arrived at a server, up to `into`'s length; returns how much.
     pub fn receive(&mut self, server: SocketId, into: &mut [u8]) -> usize {
-        let got = self.stacks[SERVER].recv(server, false, &mut |bytes| {
+        self.receive_at(SERVER, server, into)
+    }
+
+    fn receive_at(&mut self, host: usize, id: SocketId, into: &mut [u8]) -> usize {
+        let got = self.stacks[host].recv(id, false, &mut |bytes| {
             let n = bytes.len().min(into.len());
             into[..n].copy_from_slice(&bytes[..n]);
             n
@@ -153,6 +167,20 @@ impl Link {
             Ok(n) => n,
             Err(NetError::WouldBlock) => 0,
             Err(e) => panic!("recv: {e:?}"),
+        }
+    }
+
+    /// One byte to the server, which reads it and sends one back, as netperf's TCP_RR does.
+    pub fn request_and_response(&mut self, (client, server): (SocketId, SocketId)) {
+        for (from, id, to, peer) in [(CLIENT, client, SERVER, server), (SERVER, server, CLIENT, client)] {
+            assert_eq!(self.send_from(from, id, &[1]), 1);
+            self.now = Instant(self.now.0 + DELAY);
+            self.carry(from);
+            // What a received frame makes due is done before its reader runs.
+            if self.stacks[to].has_work(self.now) {
+                self.stacks[to].poll(self.now, &mut self.wires[to]);
+            }
+            assert_eq!(self.receive_at(to, peer, &mut [0]), 1);
         }
     }
 

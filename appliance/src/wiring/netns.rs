@@ -11,6 +11,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::ip_tool::IpTool;
+use super::state::remove_if_there;
 
 /// How long processes in a namespace may take to vanish after SIGKILL.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
@@ -79,8 +80,7 @@ pub fn remove(name: &str) -> Result<bool> {
     }
     // Fails when the mount is gone already, as after a restart of the host.
     _ = unmount(&path, UnmountFlags::DETACH);
-    fs::remove_file(&path).with_context(|| format!("cannot remove the network namespace {name}"))?;
-    Ok(true)
+    remove_if_there(&path).with_context(|| format!("cannot remove the network namespace {name}"))
 }
 
 /// The live processes whose network namespace is mounted at `path`. Zombies have none.

@@ -123,8 +123,9 @@ pub fn all() -> Vec<(PathBuf, Result<State>)> {
     paths.into_iter().filter_map(|path| Some((path.clone(), read(&path)?))).collect()
 }
 
-/// Removes the note at `path` with the scratch folder that it names, and the notes' folder when it was the last.
-pub fn forget(path: &Path, state: &State) -> Result<()> {
+/// Removes the note at `path` with the scratch folder that it names, and the notes' folder when it was the last. Returns
+/// whether it was there: its owner's end, or another `appliance down`, may have been quicker.
+pub fn forget(path: &Path, state: &State) -> Result<bool> {
     // Only a folder that this program would have made: the note may be anybody's work.
     if let Some(scratch) = state.scratch.as_deref().filter(|scratch| *scratch == path.with_extension("d")) {
         match fs::remove_dir_all(scratch) {
@@ -134,9 +135,18 @@ pub fn forget(path: &Path, state: &State) -> Result<()> {
             _ => {}
         }
     }
-    fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+    let found = remove_if_there(path).with_context(|| format!("cannot remove {}", path.display()))?;
     _ = fs::remove_dir(FOLDER);
-    Ok(())
+    Ok(found)
+}
+
+/// Removes a file; returns whether it was there.
+pub(super) fn remove_if_there(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn boot_id() -> String {
@@ -156,6 +166,14 @@ mod tests {
         assert!(!State { start_time: start_time + 1, ..own.clone() }.owner_is_alive(), "a reused pid");
         assert!(!State { boot_id: "another boot".into(), ..own.clone() }.owner_is_alive());
         assert!(!State { pid: u32::MAX, ..own }.owner_is_alive());
+    }
+
+    #[test]
+    fn a_note_that_another_removed_is_no_error() {
+        let path = Path::new(FOLDER).join("no-such-note.json");
+        let scratch = Some(path.with_extension("d"));
+        let state = State { pid: u32::MAX, start_time: 1, boot_id: String::new(), namespaces: vec![], scratch };
+        assert!(!forget(&path, &state).unwrap());
     }
 
     #[test]

@@ -14,19 +14,12 @@ use crate::signal::Signal;
 use crate::task::{Resource, Thread};
 use crate::time::{self, Instant};
 
-/// Waits until `file` is ready for `interest`, has an error or a hang-up, or the deadline passes: EAGAIN then, and
-/// ERESTARTSYS for a signal (EINTR where the file has a timeout, as signal(7) says of sockets).
+/// Waits until `file` may be ready for `interest`, has an error or a hang-up, or the deadline passes: EAGAIN then, and
+/// ERESTARTSYS for a signal (EINTR where the file has a timeout, as signal(7) says of sockets). Whether it is, the
+/// caller's next attempt tells.
 pub fn block_until_ready(t: &Thread, file: &OpenFile, interest: PollEvents, deadline: Option<Instant>) -> Result<()> {
     let mut watch = PollWatch::for_thread(t, interest);
-    let mut first = true;
-    let end = sched::block_on(t, deadline, || {
-        let ready = file.poll(&mut watch);
-        if first {
-            first = false;
-            watch.only_look();
-        }
-        ready.intersects(interest | PollEvents::ALWAYS).then_some(())
-    });
+    let end = sched::block_once(t, deadline, || file.poll(&mut watch).intersects(interest | PollEvents::ALWAYS));
     match end {
         Ok(()) => Ok(()),
         Err(sched::WaitEnd::TimedOut) => Err(Errno::EAGAIN.because("the file's timeout has passed")),

@@ -78,6 +78,14 @@ impl BufferPool {
         buf
     }
 
+    /// Moves a packet that has to wait to a small buffer, if it is in a larger one than it needs.
+    pub fn compact(&mut self, buf: &mut PacketBuf) {
+        if buf.len() <= CLASSES[0] && buf.data.len() > HEADROOM + CLASSES[0] {
+            let small = self.copy(buf.bytes());
+            self.put(core::mem::replace(buf, small));
+        }
+    }
+
     /// Gives a buffer back.
     pub fn put(&mut self, buf: PacketBuf) {
         let class = CLASSES.iter().position(|room| buf.data.len() == HEADROOM + *room);
@@ -102,6 +110,17 @@ mod tests {
         assert_eq!(pool.get(50).bytes(), &[7; 50]);
         assert_eq!(pool.get(MAX_PACKET).len(), MAX_PACKET);
         assert_eq!(pool.get(2048).len(), 2048);
+    }
+
+    #[test]
+    fn a_packet_that_waits_takes_no_more_than_it_needs() {
+        let mut pool = BufferPool::default();
+        let mut buf = pool.get(MAX_PACKET);
+        buf.bytes_mut()[..3].copy_from_slice(b"abc");
+        buf.set_len(3);
+        pool.compact(&mut buf);
+        assert_eq!((buf.bytes(), buf.data.len()), (&b"abc"[..], HEADROOM + CLASSES[0]));
+        assert_eq!(pool.free.each_ref().map(Vec::len), [0, 0, 1]);
     }
 
     #[test]

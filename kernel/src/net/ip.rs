@@ -103,6 +103,8 @@ pub struct IpLayer {
     ident_secret: Secret,
     idents: [u16; IDENT_BUCKETS],
     icmp_window: (Instant, u32),
+    /// When a report about a group is due, or a little before.
+    pub(super) next_report: Option<Instant>,
 }
 
 impl IpLayer {
@@ -125,6 +127,7 @@ impl IpLayer {
             ident_secret,
             idents,
             icmp_window: (Instant(0), 0),
+            next_report: None,
         }
     }
 
@@ -344,13 +347,16 @@ impl IpLayer {
     pub(super) fn send(
         &mut self,
         path: &Path,
-        frame: QueuedFrame,
+        mut frame: QueuedFrame,
         now: Instant,
         out: Option<&mut (dyn FrameOut + '_)>,
     ) {
         self.stats.ip_out_requests += 1;
         match path.next_hop {
-            NextHop::Local => self.loopback.push_back(frame),
+            NextHop::Local => {
+                self.pool.compact(&mut frame.buf);
+                self.loopback.push_back(frame);
+            }
             NextHop::Group(mac) => {
                 if path.echo {
                     let copy = self.pool.copy(frame.buf.bytes());
@@ -365,6 +371,7 @@ impl IpLayer {
                     if request {
                         self.solicit(Solicit { interface: path.interface, addr, unicast: None });
                     }
+                    self.pool.compact(&mut frame.buf);
                     if let Some(evicted) = self.neighbors.enqueue(path.interface, addr, frame) {
                         self.discard(evicted);
                     }
@@ -427,7 +434,7 @@ impl IpLayer {
         self.transmit(index, frame, out);
     }
 
-    fn transmit(&mut self, index: IfIndex, frame: QueuedFrame, out: Option<&mut (dyn FrameOut + '_)>) {
+    fn transmit(&mut self, index: IfIndex, mut frame: QueuedFrame, out: Option<&mut (dyn FrameOut + '_)>) {
         let Ok(interface) = self.interface_mut(index) else { return self.discard(frame) };
         if !interface.up {
             return self.discard(frame);
@@ -444,11 +451,27 @@ impl IpLayer {
             interface.stats.tx_dropped += 1;
             return self.discard(frame);
         }
-        interface.txq.push_back(frame);
+        self.pool.compact(&mut frame.buf);
+        if let Ok(interface) = self.interface_mut(index) {
+            interface.txq.push_back(frame);
+        }
+    }
+
+    /// Whether [`IpLayer::flush`] has something to do, or has done something that nobody has looked at.
+    #[inline]
+    pub(super) fn has_queued(&self) -> bool {
+        !self.unblocked.is_empty() || self.interfaces.iter().any(|i| !i.txq.is_empty() || !i.waiting.is_empty())
     }
 
     /// Offers queued frames to their devices; flows that waited for one are in `unblocked` afterwards.
+    #[inline]
     pub(super) fn flush(&mut self, out: &mut (dyn FrameOut + '_)) {
+        if self.has_queued() {
+            self.flush_queues(out);
+        }
+    }
+
+    fn flush_queues(&mut self, out: &mut (dyn FrameOut + '_)) {
         for i in 0..self.interfaces.len() {
             while let Some(frame) = self.interfaces[i].txq.pop_front() {
                 let interface = &mut self.interfaces[i];
@@ -557,7 +580,7 @@ impl IpLayer {
     /// The next time [`IpLayer::run_timers`] has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let deadline = sooner(self.neighbors.next_deadline(), self.reassembly.next_deadline());
-        sooner(deadline, self.next_report())
+        sooner(deadline, self.next_report)
     }
 
     /// Sends an ICMP error about a received packet to its source, within the rate limit.

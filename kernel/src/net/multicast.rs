@@ -14,6 +14,7 @@ use super::ipv4::{HEADER_LEN, Ipv4Header, protocol};
 use super::link::multicast_mac;
 use super::socket::SocketId;
 use super::stack::NetStack;
+use super::timer::sooner;
 use crate::time::Instant;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
@@ -124,6 +125,7 @@ impl IpLayer {
         let told = interface.kind == LinkKind::Ethernet && addr != ALL_HOSTS;
         interface.groups.push(Group { addr, members: 1, report_at: told.then_some(repeat) });
         if told {
+            self.next_report = sooner(self.next_report, Some(repeat));
             self.tell(index, REPORT, addr, addr, now);
         }
     }
@@ -157,32 +159,33 @@ impl IpLayer {
             (0..self.interface(index).map_or(0, |i| i.groups.len())).map(|_| self.rng.below(limit)).collect();
         let Ok(interface) = self.interface_mut(index) else { return };
         let asked = |g: &&mut Group| g.addr != ALL_HOSTS && (about.is_unspecified() || g.addr == about);
+        let mut next = None;
         for (group, delay) in interface.groups.iter_mut().filter(asked).zip(delays) {
-            let at = now + Duration::from_millis(delay.into());
-            group.report_at = Some(group.report_at.map_or(at, |earlier| earlier.min(at)));
+            group.report_at = sooner(group.report_at, Some(now + Duration::from_millis(delay.into())));
+            next = sooner(next, group.report_at);
         }
+        self.next_report = sooner(self.next_report, next);
     }
 
     /// Sends the reports that are due.
     pub(super) fn report_groups(&mut self, now: Instant) {
-        if self.next_report().is_none_or(|at| at > now) {
+        if self.next_report.is_none_or(|at| at > now) {
             return;
         }
+        self.next_report = None;
         let mut due = Vec::new();
         for interface in &mut self.interfaces {
-            for group in interface.groups.iter_mut().filter(|g| g.report_at.is_some_and(|at| at <= now)) {
-                group.report_at = None;
-                due.push((interface.index, group.addr));
+            for group in &mut interface.groups {
+                if group.report_at.is_some_and(|at| at <= now) {
+                    group.report_at = None;
+                    due.push((interface.index, group.addr));
+                }
+                self.next_report = sooner(self.next_report, group.report_at);
             }
         }
         for (index, addr) in due {
             self.tell(index, REPORT, addr, addr, now);
         }
-    }
-
-    /// When [`IpLayer::report_groups`] has something to do.
-    pub(super) fn next_report(&self) -> Option<Instant> {
-        self.interfaces.iter().flat_map(|i| &i.groups).filter_map(|g| g.report_at).min()
     }
 
     fn tell(&mut self, index: IfIndex, kind: u8, group: Ipv4Addr, dst: Ipv4Addr, now: Instant) {

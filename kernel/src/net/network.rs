@@ -27,7 +27,7 @@ use super::stack::{NetConfig, NetStack};
 use crate::fs::poll::PollEvents;
 use crate::klog;
 use crate::sched::{self, WaitQueue};
-use crate::sync::{Once, Rank, SpinLock};
+use crate::sync::{Once, Rank, SpinGuard, SpinLock};
 use crate::time::{self, Duration, Instant};
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -159,33 +159,35 @@ impl Network {
     /// Works on the stack, then transmits what is due and wakes whom it concerns.
     pub fn call<R>(&self, f: impl FnOnce(&mut NetStack, Instant) -> R) -> R {
         let now = time::now();
-        let result = {
-            let mut shared = self.stack.lock();
-            let result = f(&mut shared.stack, now);
-            // Most reads change nothing that anybody waits for.
-            if !shared.stack.has_work(now) {
-                return result;
-            }
-            shared.stack.poll(now, &mut Transmitter { devices: &self.devices });
-            result
-        };
-        self.wake_waiters();
+        let mut shared = self.stack.lock();
+        let result = f(&mut shared.stack, now);
+        shared.stack.poll(now, &mut Transmitter { devices: &self.devices });
+        self.wake_and_unlock(shared);
+        result
+    }
+
+    /// As [`Network::call`], for reads: most change nothing that anybody waits for.
+    pub fn call_reading<R>(&self, f: impl FnOnce(&mut NetStack) -> R) -> R {
+        let mut shared = self.stack.lock();
+        let result = f(&mut shared.stack);
+        if shared.stack.is_dirty() {
+            shared.stack.poll(time::now(), &mut Transmitter { devices: &self.devices });
+        }
+        self.wake_and_unlock(shared);
         result
     }
 
     /// As [`Network::call`], for what sends: it also receives if that was long ago.
     pub fn call_sending<R>(&self, f: impl FnOnce(&mut NetStack, Instant) -> R) -> R {
         let now = time::now();
-        let result = {
-            let mut shared = self.stack.lock();
-            let result = f(&mut shared.stack, now);
+        let mut shared = self.stack.lock();
+        let result = f(&mut shared.stack, now);
+        shared.stack.poll(now, &mut Transmitter { devices: &self.devices });
+        if now.saturating_since(shared.received_at) >= RECEIVE_INTERVAL {
+            self.take_frames(&mut shared, now, BATCH);
             shared.stack.poll(now, &mut Transmitter { devices: &self.devices });
-            if now.saturating_since(shared.received_at) >= RECEIVE_INTERVAL {
-                self.receive_batch(&mut shared, now, BATCH);
-            }
-            result
-        };
-        self.wake_waiters();
+        }
+        self.wake_and_unlock(shared);
         result
     }
 
@@ -195,24 +197,14 @@ impl Network {
     }
 
     fn receive_up_to(&self, now: Instant, budget: usize) -> bool {
-        let frames = {
-            let mut shared = self.stack.lock();
-            let frames = self.take_frames(&mut shared, now, budget);
-            // An idle vCPU comes here for as long as it spins: that a look finds nothing must cost little, for a frame that
-            // comes meanwhile waits.
-            if !frames && !shared.stack.has_work(now) {
-                return false;
-            }
+        let mut shared = self.stack.lock();
+        let frames = self.take_frames(&mut shared, now, budget);
+        // An idle vCPU comes here for as long as it spins, and a frame that comes meanwhile waits, as its reader does for
+        // the end of this: nothing is done that is not due.
+        if shared.stack.has_work(now) {
             shared.stack.poll(now, &mut Transmitter { devices: &self.devices });
-            frames
-        };
-        self.wake_waiters() || frames
-    }
-
-    fn receive_batch(&self, shared: &mut Shared, now: Instant, budget: usize) -> bool {
-        let any = self.take_frames(shared, now, budget);
-        shared.stack.poll(now, &mut Transmitter { devices: &self.devices });
-        any
+        }
+        self.wake_and_unlock(shared) || frames
     }
 
     /// Feeds the stack what the devices have; returns whether they had anything.
@@ -229,29 +221,33 @@ impl Network {
         any
     }
 
-    /// Wakes the waiters of sockets at which something happened; returns whether there were such sockets.
-    fn wake_waiters(&self) -> bool {
+    /// Wakes the waiters of sockets at which something happened, without the lock; returns whether there were such sockets.
+    fn wake_and_unlock<'a>(&'a self, mut shared: SpinGuard<'a, Shared>) -> bool {
         let mut any = false;
         loop {
+            if !shared.stack.has_events() {
+                return any;
+            }
             let mut batch: [Option<(Arc<WaitQueue>, PollEvents)>; WAKE_BATCH] = [const { None }; WAKE_BATCH];
-            let mut shared = self.stack.lock();
             let mut count = 0;
             while count < WAKE_BATCH
-                && let Some((id, ready)) = shared.stack.next_event()
+                && let Some(id) = shared.stack.next_event()
             {
-                if let Some(queue) = shared.queues.get(&id) {
-                    batch[count] = Some((queue.clone(), events_of(ready)));
+                // Who registers from now on looks afterwards.
+                if let Some(queue) = shared.queues.get(&id).filter(|queue| !queue.is_empty()) {
+                    batch[count] = Some((queue.clone(), events_of(shared.stack.readiness(id))));
                     count += 1;
                 }
             }
             drop(shared);
-            any |= count > 0;
+            any = true;
             for (queue, events) in batch.iter().flatten() {
                 queue.wake(*events);
             }
             if count < WAKE_BATCH {
                 return any;
             }
+            shared = self.stack.lock();
         }
     }
 

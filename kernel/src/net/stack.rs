@@ -403,12 +403,8 @@ impl NetStack {
     /// Does what is due: timers, packets to ourselves, segments of flows with something to send, queued frames.
     pub fn poll(&mut self, now: Instant, out: &mut dyn FrameOut) {
         self.now = now;
-        self.ip.run_timers(now);
-        self.tcp.expire_time_wait(now);
-        while let Some((at, key)) = self.timers.pop(now) {
-            match key {
-                TimerKey::Flow(id) => self.flow_timer(id, at),
-            }
+        if self.timer_deadline().is_some_and(|at| at <= now) {
+            self.run_timers(now);
         }
         let mut budget = POLL_BUDGET;
         self.unfinished = false;
@@ -431,6 +427,21 @@ impl NetStack {
         self.settle_charges();
     }
 
+    fn run_timers(&mut self, now: Instant) {
+        self.ip.run_timers(now);
+        self.tcp.expire_time_wait(now);
+        while let Some((at, key)) = self.timers.pop(now) {
+            match key {
+                TimerKey::Flow(id) => self.flow_timer(id, at),
+            }
+        }
+    }
+
+    fn timer_deadline(&self) -> Option<Instant> {
+        let deadline = sooner(self.ip.next_deadline(), self.tcp.time_wait_deadline());
+        sooner(deadline, self.timers.next_deadline())
+    }
+
     /// When [`NetStack::poll`] has something to do without further input; `now` when it has already.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         // Flows that the last look at the devices has let go on are not on the dirty list yet.
@@ -438,14 +449,23 @@ impl NetStack {
         if self.unfinished || waiting || !self.ip.loopback.is_empty() {
             return Some(now);
         }
-        let deadline = sooner(self.ip.next_deadline(), self.tcp.time_wait_deadline());
-        sooner(deadline, self.timers.next_deadline())
+        self.timer_deadline()
     }
 
-    /// Whether [`NetStack::poll`] has something to do now, or has done something that nobody has been told of.
+    /// Whether frames and calls have left [`NetStack::poll`] something to do, whatever the time is.
+    pub fn is_dirty(&self) -> bool {
+        let waiting = !self.tcp.dirty.is_empty() || !self.ip.loopback.is_empty() || !self.ip.released.is_empty();
+        self.unfinished || waiting || self.ip.has_queued()
+    }
+
+    /// Whether [`NetStack::poll`] has something to do now.
     pub fn has_work(&self, now: Instant) -> bool {
-        let blocked = self.interfaces().iter().any(|i| !i.txq.is_empty());
-        blocked || !self.events.is_empty() || self.next_deadline(now).is_some_and(|at| at <= now)
+        self.is_dirty() || self.timer_deadline().is_some_and(|at| at <= now)
+    }
+
+    /// Whether something happened at sockets that nobody has been told of.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// Whether frames wait for a device: poll again when it has room.
@@ -453,10 +473,9 @@ impl NetStack {
         self.ip.interface(index).is_some_and(|i| !i.txq.is_empty())
     }
 
-    /// The next socket at which something happened, and what it is ready for now.
-    pub fn next_event(&mut self) -> Option<(SocketId, Readiness)> {
-        let id = self.events.take(&mut self.sockets)?;
-        Some((id, self.readiness(id)))
+    /// The next socket at which something happened.
+    pub fn next_event(&mut self) -> Option<SocketId> {
+        self.events.take(&mut self.sockets)
     }
 
     pub(super) fn note(&mut self, id: SocketId) {

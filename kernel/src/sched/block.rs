@@ -1,12 +1,13 @@
 //! Blocking: register, look, sleep.
 
-use super::idle::linger;
+use super::idle::{anticipate, linger};
 use super::run_queue::{RunState, schedule};
 use super::wait_queue::WaitQueue;
 use crate::error::{Errno, Error};
 use crate::fs::poll::PollEvents;
 use crate::task::Thread;
-use crate::time::{self, Instant, timer};
+use crate::time::timer::{self, Timer};
+use crate::time::{self, Instant};
 use alloc::sync::Arc;
 
 /// Why a wait ended without its wish.
@@ -37,31 +38,80 @@ pub fn block_on<R>(
     deadline: Option<Instant>,
     mut look: impl FnMut() -> Option<R>,
 ) -> Result<R, WaitEnd> {
-    let mut timer = None;
-    let end = loop {
+    let mut pause = Pause { thread, deadline, timer: None };
+    loop {
         thread.entity.set_state(RunState::Blocked);
         if let Some(found) = look() {
-            break Ok(found);
+            return Ok(found);
         }
-        if thread.signal_pending() {
-            break Err(WaitEnd::Interrupted);
-        }
-        if let Some(at) = deadline {
-            if at <= time::now() {
-                break Err(WaitEnd::TimedOut);
-            }
-            if timer.is_none() && at != Instant::FAR_FUTURE {
-                timer = Some(timer::wake_at(at, thread.arc()));
-            }
-        }
-        linger(thread);
-        if !thread.entity.is_runnable() {
+        pause.rest()?;
+    }
+}
+
+/// Sleeps until something may have happened that the caller waits for: its next attempt tells. `look` registers the thread and
+/// looks, as for [`block_on`]; a wake-up ends the wait without another look.
+pub fn block_once(
+    thread: &Thread,
+    deadline: Option<Instant>,
+    look: impl FnOnce() -> bool,
+) -> Result<(), WaitEnd> {
+    if anticipate(thread, deadline) {
+        return Ok(());
+    }
+    let mut pause = Pause { thread, deadline, timer: None };
+    thread.entity.set_state(RunState::Blocked);
+    if look() { Ok(()) } else { pause.sleep() }
+}
+
+/// A thread's wait; when it is over, however it ended, the thread counts as runnable.
+struct Pause<'a> {
+    thread: &'a Thread,
+    deadline: Option<Instant>,
+    timer: Option<Timer>,
+}
+
+impl Pause<'_> {
+    /// Gives the vCPU up until something wakes the thread, after a short time of polling in its place.
+    fn rest(&mut self) -> Result<(), WaitEnd> {
+        self.prepare()?;
+        linger(self.thread);
+        self.leave();
+        Ok(())
+    }
+
+    /// Gives the vCPU up until something wakes the thread.
+    fn sleep(&mut self) -> Result<(), WaitEnd> {
+        self.prepare()?;
+        self.leave();
+        Ok(())
+    }
+
+    fn leave(&self) {
+        if !self.thread.entity.is_runnable() {
             schedule();
         }
-    };
-    thread.entity.set_state(RunState::Runnable);
-    drop(timer);
-    end
+    }
+
+    fn prepare(&mut self) -> Result<(), WaitEnd> {
+        if self.thread.signal_pending() {
+            return Err(WaitEnd::Interrupted);
+        }
+        if let Some(at) = self.deadline {
+            if at <= time::now() {
+                return Err(WaitEnd::TimedOut);
+            }
+            if self.timer.is_none() && at != Instant::FAR_FUTURE {
+                self.timer = Some(timer::wake_at(at, self.thread.arc()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Pause<'_> {
+    fn drop(&mut self) {
+        self.thread.entity.set_state(RunState::Runnable);
+    }
 }
 
 /// As [`block_on`], but signals do not end the wait, and there is no deadline.

@@ -3,7 +3,7 @@
 //! Devices are poll-based. They are polled when the vCPU idles, when the timer signal asks for it while guest code runs
 //! long, and by the calls that use them (a socket call polls the network). An idle vCPU polls for a short time, because
 //! waking a sleeping core costs 20–50 µs, then sleeps in the host's poll until a device, a helper thread or a deadline
-//! wakes it. A thread that waits begins with that by itself ([`linger`]), for what comes within microseconds.
+//! wakes it. A thread that waits begins with that by itself ([`linger`], [`anticipate`]), for what comes within microseconds.
 
 use super::run_queue;
 use crate::arch;
@@ -135,12 +135,13 @@ fn spin_time() -> Duration {
     Duration::from_nanos(SPIN_NANOS.load(Ordering::Relaxed))
 }
 
-/// Polls devices from `now` on until `done`, and until `end` at most; returns when it last did. At least once.
-fn spin(mut now: Instant, end: Instant, done: impl Fn() -> bool) -> Instant {
+/// Polls devices from `now` on until `done`, which is told whether a poll found anything, and until `end` at most; returns
+/// when it last did. At least once.
+fn spin(mut now: Instant, end: Instant, mut done: impl FnMut(bool) -> bool) -> Instant {
     loop {
         time::clock::steer(now);
-        poll_devices(now);
-        if done() || now >= end {
+        let happened = poll_devices(now);
+        if done(happened) || now >= end {
             return now;
         }
         now = time::now();
@@ -150,25 +151,48 @@ fn spin(mut now: Instant, end: Instant, done: impl Fn() -> bool) -> Instant {
             pollers().find(|p| p.glance())
         };
         if let Some(urgent) = (0..GLANCES).find_map(glance) {
-            urgent.poll(now);
-            if done() {
+            let happened = urgent.poll(now);
+            if done(happened) {
                 return now;
             }
         }
     }
 }
 
+/// Whether the running thread is to leave the vCPU to others now.
+fn is_wanted() -> bool {
+    run_queue::has_waiting() || host::is_stopping()
+}
+
 /// Polls devices in the place of the idle loop, on the stack of a thread that is about to wait: where what it waits for comes
 /// soon, the way to the idle loop and back would take longer. Returns when the thread may run again, when others want
 /// to, or after [`LINGER`]. To be called without locks.
 pub(super) fn linger(thread: &Thread) {
-    let done = || thread.entity.is_runnable() || run_queue::has_waiting() || host::is_stopping();
+    linger_until(None, |_| thread.entity.is_runnable());
+}
+
+/// As [`linger`], for a thread that does not count as blocked yet and is registered nowhere, which takes as long as a frame's way
+/// through the stack. Returns whether anything happened: the thread looks whether it concerns it.
+pub(super) fn anticipate(thread: &Thread, deadline: Option<Instant>) -> bool {
+    let mut any = false;
+    linger_until(deadline, |happened| {
+        any |= happened;
+        any || thread.signal_pending()
+    });
+    any
+}
+
+fn linger_until(deadline: Option<Instant>, mut done: impl FnMut(bool) -> bool) {
     let limit = spin_time().min(LINGER);
-    if limit == Duration::ZERO || done() {
+    if limit == Duration::ZERO || done(false) || is_wanted() {
         return;
     }
     let started = time::now();
-    run_queue::discount(spin(started, started + limit, done).saturating_since(started));
+    let end = deadline.map_or(started + limit, |at| at.min(started + limit));
+    if end > started {
+        let ended = spin(started, end, |happened| done(happened) || is_wanted());
+        run_queue::discount(ended.saturating_since(started));
+    }
 }
 
 /// The vCPU's idle loop; runs on the host's own stack. Returns when the machine has been told to stop.
@@ -180,9 +204,8 @@ pub fn idle_loop() {
             continue;
         }
         let started = time::now();
-        let done = || run_queue::has_waiting() || host::is_stopping();
-        let now = spin(started, started + spin_time(), done);
-        if done() {
+        let now = spin(started, started + spin_time(), |_| is_wanted());
+        if is_wanted() {
             continue;
         }
         if pollers().filter(|p| p.prepare_sleep()).count() > 0 {

@@ -60,8 +60,11 @@ impl Entity {
         }
     }
 
+    /// What a thread says of itself. That it blocks comes before its look at what it waits for: whoever changes that
+    /// afterwards sees it.
     pub(crate) fn set_state(&self, state: RunState) {
-        self.state.store(state as u8, Ordering::SeqCst);
+        let order = if state == RunState::Blocked { Ordering::SeqCst } else { Ordering::Release };
+        self.state.store(state as u8, order);
     }
 
     /// Whether it runs or wants to.
@@ -145,6 +148,12 @@ pub(super) fn discount(idle: Duration) {
     rq.slice_started = rq.slice_started + idle;
 }
 
+/// Says that the running thread has ended. Under the lock: a wake-up that is under way must not undo it.
+pub fn retire(thread: &Thread) {
+    let _rq = RUN_QUEUE.lock();
+    thread.entity.set_state(RunState::Dead);
+}
+
 /// Makes a new thread runnable for the first time.
 pub fn spawn(thread: &Arc<Thread>) {
     wake(thread);
@@ -154,13 +163,14 @@ pub fn spawn(thread: &Arc<Thread>) {
 pub fn wake(thread: &Arc<Thread>) -> bool {
     let e = &thread.entity;
     let mut rq = RUN_QUEUE.lock();
-    if e.state
-        .compare_exchange(RunState::Blocked as u8, RunState::Runnable as u8, Ordering::SeqCst, Ordering::SeqCst)
-        .is_err()
-    {
+    // Two steps, as locked instructions are dear (`sync::SpinLock`): nobody else ends a wait but the thread itself, which
+    // may find what it looks for meanwhile. Then this is one wake-up too many, which every wait allows for.
+    if e.state.load(Ordering::SeqCst) != RunState::Blocked as u8 {
         return false;
     }
-    if !e.queued.swap(true, Ordering::Relaxed) {
+    e.state.store(RunState::Runnable as u8, Ordering::Release);
+    if !e.queued.load(Ordering::Relaxed) {
+        e.queued.store(true, Ordering::Relaxed);
         rq.woken.push_back(thread.clone());
         if let Some(runner) = current() {
             let ran = time::now().saturating_since(rq.slice_started).as_nanos() as u64;

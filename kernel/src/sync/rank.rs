@@ -17,6 +17,8 @@ pub enum Rank {
     Mounts,
     /// A process's root, working directory and umask.
     FsContext,
+    /// Which descriptor table is a thread's.
+    ThreadFiles,
     /// A descriptor table.
     FdTable,
     /// An epoll instance's interest list (ordered by nesting depth).

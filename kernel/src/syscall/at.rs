@@ -52,7 +52,7 @@ pub(super) fn base(t: &Thread, dir: Fd) -> Result<Option<Path>> {
     if dir == Fd::CWD {
         return Ok(None);
     }
-    let file = t.files().get(dir)?;
+    let file = t.file(dir)?;
     match file.path() {
         Some(path) => Ok(Some(path.clone())),
         None => Err(Errno::ENOTDIR.because("the descriptor has no place in the tree")),
@@ -72,7 +72,7 @@ pub(super) fn resolve_flags(flags: u32, known: u32) -> Result<Resolve> {
 
 /// The description of `fd`, for a call that an `O_PATH` descriptor does not serve.
 pub(super) fn file(t: &Thread, fd: Fd) -> Result<Arc<OpenFile>> {
-    let file = t.files().get(fd)?;
+    let file = t.file(fd)?;
     if file.is_path_only() {
         return Err(Errno::EBADF.because("an O_PATH descriptor"));
     }

@@ -14,7 +14,7 @@ use alloc::sync::Arc;
 
 /// dup(2).
 pub fn sys_dup(t: &Thread, fd: Fd) -> Result<usize> {
-    let file = t.files().get(fd)?;
+    let file = t.file(fd)?;
     at::install(t, file, false)
 }
 
@@ -30,7 +30,7 @@ fn do_dup(t: &Thread, old: Fd, new: Fd, cloexec: bool) -> Result<usize> {
 /// dup2(2).
 pub fn sys_dup2(t: &Thread, old: Fd, new: Fd) -> Result<usize> {
     if old == new {
-        t.files().get(old)?;
+        t.file(old)?;
         return Ok(new.0 as usize);
     }
     do_dup(t, old, new, false)

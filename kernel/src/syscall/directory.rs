@@ -100,7 +100,7 @@ pub fn sys_chdir(t: &Thread, name: UserPtr<u8>) -> Result<usize> {
 /// fchdir(2).
 pub fn sys_fchdir(t: &Thread, fd: Fd) -> Result<usize> {
     let actor = Actor::of(t);
-    let file = t.files().get(fd)?;
+    let file = t.file(fd)?;
     let path = file.path().ok_or(Errno::ENOTDIR)?;
     check_directory(&actor, path)?;
     actor.fs.set_cwd(path.clone());

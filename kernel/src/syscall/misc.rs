@@ -201,7 +201,7 @@ pub fn sys_unshare(t: &Thread, flags: u64) -> Result<usize> {
 
 /// setns(2): there are no namespaces.
 pub fn sys_setns(t: &Thread, fd: Fd, _kind: i32) -> Result<usize> {
-    t.files().get(fd)?;
+    t.file(fd)?;
     Err(Errno::EINVAL.because("there are no namespaces"))
 }
 

@@ -234,7 +234,7 @@ pub fn sys_wait4(t: &Thread, pid: i32, status: UserPtr<i32>, options: u32, usage
 }
 
 fn pidfd_of(t: &Thread, fd: Fd) -> Result<(Arc<OpenFile>, Arc<Process>)> {
-    let file = t.files().get(fd)?;
+    let file = t.file(fd)?;
     let process = file.ops().downcast_ref::<PidFd>().map(|p| p.process().clone());
     process.map(|p| (file, p)).ok_or_else(|| Errno::EBADF.because("not a pidfd"))
 }
@@ -380,7 +380,7 @@ pub fn sys_pidfd_getfd(t: &Thread, pidfd: Fd, fd: Fd, flags: u32) -> Result<usiz
     if !Arc::ptr_eq(&target, t.process()) && !may_attach(t, &target) {
         return Err(Errno::EPERM.because("neither the same user nor CAP_SYS_PTRACE"));
     }
-    let file = thread.files().get(fd)?;
+    let file = thread.file(fd)?;
     super::at::install(t, file, true)
 }
 
@@ -390,7 +390,7 @@ pub fn sys_pidfd_send_signal(t: &Thread, fd: Fd, number: i32, info: UserPtr<SigI
         return Err(Errno::EINVAL.because("pidfd_send_signal has no flags here"));
     }
     // A directory of procfs will do as well (pidfd_send_signal(2)).
-    let file = t.files().get(fd)?;
+    let file = t.file(fd)?;
     let target = match procfs::process_of(&file) {
         Some(process) => process,
         None => pidfd_of(t, fd)?.1,

@@ -269,7 +269,7 @@ fn do_signalfd(t: &Thread, fd: Fd, mask: UserPtr<u64>, size: usize, flags: u32) 
         let limit = t.process().rlimits().get(Resource::OpenFiles).rlim_cur;
         return Ok(t.files().add(file, flags.contains(OpenFlags::CLOEXEC), limit)?.0 as usize);
     }
-    let file = t.files().get(fd)?;
+    let file = t.file(fd)?;
     let existing = file.ops().downcast_ref::<SignalFd>().ok_or_else(|| Errno::EINVAL.because("not a signalfd"))?;
     existing.set_wanted(wanted);
     Ok(fd.0 as usize)

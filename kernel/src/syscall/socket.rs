@@ -65,7 +65,7 @@ pub fn sys_socketpair(t: &Thread, domain: i32, kind: u32, protocol: i32, out: Us
 
 /// The description behind a descriptor, which must be a socket's.
 pub(super) fn socket_file(t: &Thread, fd: Fd) -> Result<Arc<OpenFile>> {
-    let file = t.files().get(fd)?;
+    let file = t.file(fd)?;
     SocketFile::of(&file)?;
     Ok(file)
 }

@@ -40,7 +40,7 @@ fn stat_of(m: &Metadata) -> stat {
 fn metadata_at(t: &Thread, dir: Fd, name: UserPtr<u8>, how: Resolve) -> Result<(Metadata, Option<Path>)> {
     let empty = how.contains(Resolve::EMPTY_PATH) && (name.is_null() || name.read()? == 0);
     if empty && dir != Fd::CWD {
-        let file = t.files().get(dir)?;
+        let file = t.file(dir)?;
         return Ok((file.metadata()?, file.path().cloned()));
     }
     let at = if empty { NameAt { base: None, name: alloc::vec::Vec::new() } } else { NameAt::read(t, dir, name)? };
@@ -68,7 +68,7 @@ pub fn sys_lstat(t: &Thread, name: UserPtr<u8>, out: UserPtr<stat>) -> Result<us
 
 /// fstat(2).
 pub fn sys_fstat(t: &Thread, fd: Fd, out: UserPtr<stat>) -> Result<usize> {
-    let file: Arc<OpenFile> = t.files().get(fd)?;
+    let file: Arc<OpenFile> = t.file(fd)?;
     out.write(stat_of(&file.metadata()?))?;
     Ok(0)
 }
@@ -207,7 +207,7 @@ pub fn sys_statfs(t: &Thread, name: UserPtr<u8>, out: UserPtr<statfs64>) -> Resu
 
 /// fstatfs(2).
 pub fn sys_fstatfs(t: &Thread, fd: Fd, out: UserPtr<statfs64>) -> Result<usize> {
-    let file = t.files().get(fd)?;
+    let file = t.file(fd)?;
     let stat = match file.path() {
         Some(path) => statfs_of(path.mount())?,
         None => statfs_of(Path::detached_mount())?,

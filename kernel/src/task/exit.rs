@@ -11,7 +11,7 @@ use super::thread::Thread;
 use crate::fs::poll::PollEvents;
 use crate::ipc::futex;
 use crate::mm::{Mm, UserPtr};
-use crate::sched::{self, RunState};
+use crate::sched;
 use crate::signal::{
     self, ActionFlags, CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SIG_IGN, SigAction, SigInfo, Signal,
 };
@@ -26,7 +26,7 @@ pub fn end_if_asked(t: &Thread) {
         return;
     }
     finish(t);
-    t.entity.set_state(RunState::Dead);
+    sched::retire(t);
     // Nothing owned is left on this stack: it is never unwound.
     loop {
         sched::schedule();

@@ -2,13 +2,16 @@
 //!
 //! What clone(2) lets threads share stands behind an `Arc` in a slot of the thread: descriptor table, file-system
 //! context, address space, credentials. Unsharing replaces the slot's content. Slots are read through a short lock and
-//! the `Arc` is cloned out, so that no lock is held while the object is used.
+//! the `Arc` is cloned out, so that no lock is held while the object is used; but a descriptor, which nearly every system
+//! call begins with, is looked up under the slot's own lock ([`Thread::file`]).
 
 use super::attributes::Attributes;
 use super::credentials::Credentials;
-use super::ids::Tid;
+use super::ids::{Fd, Tid};
 use super::process::{CpuTimes, Process};
 use crate::arch;
+use crate::error::{Errno, Result};
+use crate::fs::file::OpenFile;
 use crate::fs::{FdTable, FsContext};
 use crate::ipc::sysv::semaphores::UndoOwner;
 use crate::mm::Mm;
@@ -22,7 +25,6 @@ pub const COMM_LEN: usize = 16;
 
 /// What clone(2) may share, one slot each.
 struct Slots {
-    files: Option<Arc<FdTable>>,
     fs: Arc<FsContext>,
     mm: Arc<Mm>,
     credentials: Arc<Credentials>,
@@ -80,6 +82,7 @@ pub struct Thread {
     /// Signal mask, private queue, alternate stack.
     pub(crate) signals: crate::signal::ThreadSignals,
     slots: SpinLock<Slots>,
+    files: SpinLock<Option<Arc<FdTable>>>,
     comm: SpinLock<[u8; COMM_LEN]>,
     /// set_tid_address(2): cleared and woken when the thread ends.
     pub(crate) clear_child_tid: AtomicUsize,
@@ -107,13 +110,13 @@ impl Thread {
             slots: SpinLock::new(
                 Rank::Thread,
                 Slots {
-                    files: Some(parts.files),
                     fs: parts.fs,
                     mm: parts.mm,
                     credentials: parts.credentials,
                     undo: None,
                 },
             ),
+            files: SpinLock::new(Rank::ThreadFiles, Some(parts.files)),
             comm: SpinLock::new(Rank::Thread, parts.comm),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
@@ -152,13 +155,21 @@ impl Thread {
 
     /// Its descriptor table; an empty one when the thread has already given it up on its way out.
     pub fn files(&self) -> Arc<FdTable> {
-        let files = self.slots.lock().files.clone();
+        let files = self.files.lock().clone();
         files.unwrap_or_else(|| Arc::new(FdTable::new()))
+    }
+
+    /// The description that `fd` refers to. EBADF if it is not open.
+    pub fn file(&self, fd: Fd) -> Result<Arc<OpenFile>> {
+        match &*self.files.lock() {
+            Some(table) => table.get(fd),
+            None => Err(Errno::EBADF.into()),
+        }
     }
 
     /// Replaces the descriptor table; `None` gives it up (exit).
     pub fn set_files(&self, files: Option<Arc<FdTable>>) {
-        let old = core::mem::replace(&mut self.slots.lock().files, files);
+        let old = core::mem::replace(&mut *self.files.lock(), files);
         drop(old);
     }
 

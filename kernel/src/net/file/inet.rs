@@ -78,9 +78,13 @@ impl InetSocket {
 
     /// Runs `attempt`; if it would block, once more after a look at the devices.
     fn or_receive<R>(&self, mut attempt: impl FnMut() -> Result<R, NetError>) -> Result<R, NetError> {
-        match attempt() {
-            Err(NetError::WouldBlock) if network().receive(time::now()) => attempt(),
-            other => other,
+        let mut again = true;
+        loop {
+            // Called from here only, it becomes part of this.
+            match attempt() {
+                Err(NetError::WouldBlock) if again && network().receive(time::now()) => again = false,
+                other => return other,
+            }
         }
     }
 
@@ -141,7 +145,7 @@ impl InetSocket {
                     }
                 }
             };
-            network().call(|stack, _| stack.recv(self.id(), peek, &mut take))
+            network().call_reading(|stack| stack.recv(self.id(), peek, &mut take))
         })?;
         match fault {
             Some(fault) if len == 0 => Err(fault),

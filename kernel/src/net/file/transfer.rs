@@ -67,7 +67,8 @@ pub(super) fn receive_once(
     control: bool,
 ) -> Result<Received> {
     let ops = socket.ops();
-    if !nonblocking && ops.low_water() > 1 && socket.is_stream() {
+    // A call for one byte is content with it.
+    if !nonblocking && dst.remaining() > 1 && socket.is_stream() && ops.low_water() > 1 {
         let ready = ops.poll(&mut PollWatch::look());
         let ends = PollEvents::RDHUP | PollEvents::ERR | PollEvents::HUP;
         if !ready.intersects(ends | PollEvents::IN) && dst.remaining() >= ops.low_water() {

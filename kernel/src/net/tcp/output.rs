@@ -15,8 +15,6 @@ use crate::time::Instant;
 
 /// Segments that a flow sends before the next one has its turn: 16 of 64 KB are two full buffers.
 const TURN: usize = 16;
-/// Packets up to this size are moved to a small buffer when they have to wait.
-const SMALL: usize = 2032;
 
 impl NetStack {
     /// Lets a flow do all it can: timers, segments, and what follows from them.
@@ -90,10 +88,6 @@ impl NetStack {
                 last = flow.snd_max != sent && flow.has_sent_all();
             }
             let meta = segment::finish(buf.bytes_mut(), flow.ttl, flow.tos, path.offloads, packet.cut);
-            if packet.len <= SMALL && (path.is_local() || packet.len <= 128) {
-                let small = self.ip.pool.copy(buf.bytes());
-                self.ip.pool.put(core::mem::replace(&mut buf, small));
-            }
             self.ip.stats.tcp_out_segs += 1;
             self.ip.send(&path, QueuedFrame { meta, buf, charge: None }, now, Some(&mut *out));
             if last {

@@ -234,6 +234,12 @@ impl Pair {
         self.stacks[host].readiness(id)
     }
 
+    /// What the stack has told of its sockets since the last time.
+    pub fn events(&mut self, host: usize) -> Vec<(SocketId, Readiness)> {
+        let ids: Vec<_> = std::iter::from_fn(|| self.stacks[host].next_event()).collect();
+        ids.into_iter().map(|id| (id, self.ready(host, id))).collect()
+    }
+
     pub fn write(&mut self, host: usize, id: SocketId, data: &[u8]) -> Result<usize, NetError> {
         let mut rest = data;
         self.stacks[host].send(id, false, self.now, &mut |room| {

@@ -110,7 +110,7 @@ impl Link {
         let (pairs, mut taken) = (self.rings.len() / 2, 0);
         for _ in 0..pairs {
             let at = 2 * self.next_pair + 1;
-            self.next_pair = (self.next_pair + 1) % pairs;
+            self.next_pair = if self.next_pair + 1 < pairs { self.next_pair + 1 } else { 0 };
             let Some(ring) = self.rings.get_mut(at) else { continue };
             let before = taken;
             while taken < budget {

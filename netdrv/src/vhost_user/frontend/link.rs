@@ -1,7 +1,7 @@
 //! A link that is up: the shared region, the rings in it, and the eventfds.
 
 use super::LinkFailure;
-use super::rx::{MAX_FRAME, RxQueue};
+use super::rx::{Haste, MAX_FRAME, RxQueue};
 use super::session::{Agreement, RingAddress};
 use super::tx::{TX_RING, TxQueue};
 use crate::device::{DeviceStats, FrameSink, TxFrame};
@@ -139,6 +139,7 @@ impl Link {
         for _ in 0..self.pairs.len() {
             let at = self.next_pair;
             self.next_pair = if at + 1 < self.pairs.len() { at + 1 } else { 0 };
+            let before = taken;
             while taken < budget {
                 let rx = &mut self.pairs[at].rx;
                 let mut header = [0; NET_HEADER_LEN];
@@ -156,7 +157,8 @@ impl Link {
                 }
             }
             let pair = &mut self.pairs[at];
-            if pair.rx.publish(&self.region, false) {
+            let haste = if taken > before { Haste::FramesCome } else { Haste::Nothing };
+            if pair.rx.publish(&self.region, haste) {
                 notify(&pair.kicks[0]);
             }
         }
@@ -249,8 +251,7 @@ impl Link {
         self.armed = true;
         let mut ready = false;
         for pair in &mut self.pairs {
-            // All buffers, as we may sleep for long.
-            if pair.rx.publish(&self.region, true) {
+            if pair.rx.publish(&self.region, Haste::Sleep) {
                 notify(&pair.kicks[0]);
             }
             ready |= pair.rx.arm(&self.region);

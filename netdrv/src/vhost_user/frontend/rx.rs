@@ -4,6 +4,7 @@ use super::LinkFailure;
 use crate::vhost_user::NET_HEADER_LEN;
 use crate::vring::prefetch::Guess;
 use crate::vring::{Direction, DriverRing, RingLayout, RingSize, Segment, SharedRegion};
+use alloc::vec::Vec;
 
 /// Entries of the ring, and pieces of memory behind it.
 pub(super) const RX_RING: u16 = 256;
@@ -17,8 +18,19 @@ pub(super) const MAX_FRAME: usize = 65_535 + 14 + 4;
 
 const _: () = assert!(RX_PIECE * PIECES_OF_LARGEST as usize >= MAX_FRAME + NET_HEADER_LEN);
 
-/// How many buffers may wait to be shown again: the device always has the rest.
+/// How many buffers may wait to be shown again while frames come: the device always has the rest.
 const LAZY: u16 = RX_RING / 8;
+
+/// What a receiver has to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Haste {
+    /// A frame has just come, and its reader waits.
+    FramesCome,
+    /// No frame waits: there is time.
+    Nothing,
+    /// It is about to sleep, perhaps for long.
+    Sleep,
+}
 
 /// The receive side of a queue pair.
 #[derive(Debug)]
@@ -33,8 +45,9 @@ pub(super) struct RxQueue {
     waiting: u16,
     /// Which buffer the next frame comes in: most devices take them in turn.
     guess: Guess,
-    /// Buffers that came back and were not shown to the device again.
-    unpublished: u16,
+    /// Buffers that came back and were not shown to the device again. Their descriptors are written all at once: the
+    /// device has those lines in its cache, and what is stored behind a write to them waits until they have come.
+    returned: Vec<u16>,
 }
 
 impl RxQueue {
@@ -49,13 +62,9 @@ impl RxQueue {
         let pieces = ring.layout().end.next_multiple_of(4096);
         let per_buffer = if long_frames && !mergeable { PIECES_OF_LARGEST } else { 1 };
         ring.disarm(region);
-        let mut queue =
-            RxQueue { ring, pieces, per_buffer, mergeable, waiting: 0, guess: Guess::default(), unpublished: 0 };
-        for buffer in 0..RX_RING / per_buffer {
-            queue.post(region, buffer);
-        }
-        queue.ring.publish(region);
-        queue.unpublished = 0;
+        let returned = (0..RX_RING / per_buffer).collect();
+        let mut queue = RxQueue { ring, pieces, per_buffer, mergeable, waiting: 0, guess: Guess::default(), returned };
+        queue.publish(region, Haste::Sleep);
         queue
     }
 
@@ -82,7 +91,6 @@ impl RxQueue {
         // own.
         let added = self.ring.add(region, &segments[..usize::from(self.per_buffer)], buffer);
         debug_assert!(added);
-        self.unpublished += 1;
     }
 
     /// Copies the next frame into `frame` and its header into `header`; returns the frame's length, or `None` when none
@@ -126,7 +134,7 @@ impl RxQueue {
             let room = frame.get_mut(filled..filled + part).ok_or(LinkFailure::LongFrame)?;
             region.read(cursor, room);
             filled += part;
-            self.post(region, token);
+            self.returned.push(token);
             if left == 0 {
                 return Ok(Some(filled));
             }
@@ -154,14 +162,20 @@ impl RxQueue {
         Ok(self.ring.take(region)?)
     }
 
-    /// Shows buffers that came back to the device, when there are enough or `all` is set; returns whether it must be
-    /// kicked.
-    pub(super) fn publish(&mut self, region: &SharedRegion, all: bool) -> bool {
-        let least = if all { 1 } else { LAZY / self.per_buffer };
-        if self.unpublished < least {
+    /// Shows buffers that came back to the device if there are enough, for which `haste` says what is to do; returns whether
+    /// it must be kicked.
+    pub(super) fn publish(&mut self, region: &SharedRegion, haste: Haste) -> bool {
+        let least = match haste {
+            Haste::FramesCome => LAZY / self.per_buffer,
+            Haste::Nothing => LAZY / 2 / self.per_buffer,
+            Haste::Sleep => 1,
+        };
+        if self.returned.len() < usize::from(least) {
             return false;
         }
-        self.unpublished = 0;
+        let mut returned = core::mem::take(&mut self.returned);
+        returned.drain(..).for_each(|buffer| self.post(region, buffer));
+        self.returned = returned;
         self.ring.publish(region)
     }
 

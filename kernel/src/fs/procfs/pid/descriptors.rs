@@ -67,7 +67,7 @@ impl DirProvider for Descriptors {
 }
 
 fn descriptor(subject: &Subject, n: i32) -> Result<Arc<OpenFile>> {
-    subject.thread().and_then(|t| t.files().get(Fd(n))).map_err(|_| Errno::ENOENT.into())
+    subject.thread().and_then(|t| t.file(Fd(n))).map_err(|_| Errno::ENOENT.into())
 }
 
 /// The place that a descriptor leads to, and its text.
