@@ -13,6 +13,15 @@ use crate::time::Instant;
 use core::net::SocketAddrV4;
 use netdrv::{Checksum, FrameMeta};
 
+/// Whom a packet is for.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Audience {
+    /// One of our addresses.
+    Us,
+    /// Everyone on the link, or a group.
+    Group,
+}
+
 impl NetStack {
     /// Takes a frame from a device. The bytes begin with the ethernet header; coalesced frames and partial checksums
     /// are welcome (`meta` says which).
@@ -69,12 +78,12 @@ impl NetStack {
             self.ip.stats.ip_in_hdr_errors += 1;
             return;
         };
-        if !self.is_for_us(index, &header, link_group) {
+        let Some(audience) = self.audience(index, &header, link_group) else {
             self.ip.stats.ip_in_addr_errors += 1;
             return;
-        }
+        };
         if !header.is_fragment() {
-            return self.deliver_packet(index, &header, &packet[..header.total_len], trusted, now);
+            return self.deliver_packet(index, audience, &header, &packet[..header.total_len], trusted, now);
         }
         self.ip.stats.ip_reasm_reqds += 1;
         let ip = &mut self.ip;
@@ -84,47 +93,55 @@ impl NetStack {
             Ok(Some(whole)) => {
                 ip.stats.ip_reasm_oks += 1;
                 if let Ok(header) = Ipv4Header::parse(whole.bytes()) {
-                    self.deliver_packet(index, &header, whole.bytes(), false, now);
+                    self.deliver_packet(index, audience, &header, whole.bytes(), false, now);
                 }
                 self.ip.pool.put(whole);
             }
         }
     }
 
-    /// Whether a packet's addresses make sense and mean us (RFC 1122, sections 3.2.1.3 and 3.3.6).
-    fn is_for_us(&self, index: IfIndex, header: &Ipv4Header, link_group: bool) -> bool {
+    /// Whom a packet is for, if its addresses make sense and mean us (RFC 1122, sections 3.2.1.3 and 3.3.6).
+    fn audience(&self, index: IfIndex, header: &Ipv4Header, link_group: bool) -> Option<Audience> {
         let (src, dst) = (header.src, header.dst);
-        let Some(interface) = self.ip.interface(index) else { return false };
+        let interface = self.ip.interface(index)?;
         let on_loopback = interface.kind == LinkKind::Loopback;
         if src.is_multicast() || src.is_broadcast() || interface.is_broadcast(src) {
-            return false;
+            return None;
         }
         if !on_loopback && (stays_inside(src) || stays_inside(dst)) {
-            return false;
+            return None;
         }
         // From one of us, but off the wire: forged, so that we answer ourselves.
         if !on_loopback && self.ip.is_own(src) {
-            return false;
+            return None;
         }
         // A copy of our own packet to a group comes through loopback with an address of another link.
         let all = self.ip.interfaces.iter();
         if dst.is_multicast() {
-            return interface.has_group(dst) || (on_loopback && all.clone().any(|i| i.has_group(dst)));
+            let joined = interface.has_group(dst) || (on_loopback && all.clone().any(|i| i.has_group(dst)));
+            return joined.then_some(Audience::Group);
         }
         if interface.is_broadcast(dst) || (on_loopback && all.clone().any(|i| i.is_broadcast(dst))) {
-            return true;
+            return Some(Audience::Group);
         }
         // To one of us, but in a link-layer broadcast: somebody is confused (RFC 1122, section 3.3.6).
-        !link_group && self.ip.is_own(dst)
+        (!link_group && self.ip.is_own(dst)).then_some(Audience::Us)
     }
 
-    fn deliver_packet(&mut self, index: IfIndex, header: &Ipv4Header, packet: &[u8], trusted: bool, now: Instant) {
+    fn deliver_packet(
+        &mut self,
+        index: IfIndex,
+        audience: Audience,
+        header: &Ipv4Header,
+        packet: &[u8],
+        trusted: bool,
+        now: Instant,
+    ) {
         self.ip.stats.ip_in_delivers += 1;
         // Raw sockets are of IPv4 only.
         let raw = header.dst != LOOPBACK6 && self.raw_input(header, packet, index);
-        let single = self.ip.is_own(header.dst);
         match header.protocol {
-            protocol::TCP if single && !header.src.is_unspecified() => {
+            protocol::TCP if audience == Audience::Us && !header.src.is_unspecified() => {
                 self.tcp_input(header, packet, index, trusted, now);
             }
             protocol::TCP => {}

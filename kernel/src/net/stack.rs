@@ -409,22 +409,20 @@ impl NetStack {
         let mut budget = POLL_BUDGET;
         self.unfinished = false;
         loop {
+            budget -= self.run_loopback(budget, now);
             self.ip.flush(out);
             while let Some(id) = self.ip.unblocked.pop() {
                 self.tcp.unblock(id);
             }
-            budget -= self.run_loopback(budget, now);
             self.settle_charges();
             if budget == 0 {
                 self.unfinished = true;
                 return;
             }
-            let Some(id) = self.tcp.dirty.pop_front() else { break };
+            let Some(id) = self.tcp.dirty.pop_front() else { return };
             self.service_flow(id, now, out);
             budget -= 1;
         }
-        self.ip.flush(out);
-        self.settle_charges();
     }
 
     fn run_timers(&mut self, now: Instant) {

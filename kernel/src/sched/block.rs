@@ -50,11 +50,7 @@ pub fn block_on<R>(
 
 /// Sleeps until something may have happened that the caller waits for: its next attempt tells. `look` registers the thread and
 /// looks, as for [`block_on`]; a wake-up ends the wait without another look.
-pub fn block_once(
-    thread: &Thread,
-    deadline: Option<Instant>,
-    look: impl FnOnce() -> bool,
-) -> Result<(), WaitEnd> {
+pub fn block_once(thread: &Thread, deadline: Option<Instant>, look: impl FnOnce() -> bool) -> Result<(), WaitEnd> {
     if anticipate(thread, deadline) {
         return Ok(());
     }

@@ -24,7 +24,6 @@ pub use idle::{
 };
 pub use run_queue::{
     Entity, FAIR_TURN, RunState, TIME_SLICE, cpu_time, current, finish_switch, has_waiting, on_tick, retire, schedule,
-    spawn,
-    wake, yield_now,
+    spawn, wake, yield_now,
 };
 pub use wait_queue::{WaitQueue, WakeCallback};

@@ -109,12 +109,7 @@ impl Thread {
             signals: crate::signal::ThreadSignals::new(blocked_signals),
             slots: SpinLock::new(
                 Rank::Thread,
-                Slots {
-                    fs: parts.fs,
-                    mm: parts.mm,
-                    credentials: parts.credentials,
-                    undo: None,
-                },
+                Slots { fs: parts.fs, mm: parts.mm, credentials: parts.credentials, undo: None },
             ),
             files: SpinLock::new(Rank::ThreadFiles, Some(parts.files)),
             comm: SpinLock::new(Rank::Thread, parts.comm),

@@ -7,6 +7,8 @@
 
 #[cfg(feature = "backend")]
 pub mod fault;
+#[cfg(feature = "backend")]
+pub(crate) mod favored;
 mod ifreq;
 pub(crate) mod netif;
 #[cfg(test)]

@@ -167,15 +167,21 @@ impl Indices {
     /// Asks to be notified of the peer's next entry. Returns whether one is there already: then no notification may come,
     /// and the caller must not sleep.
     pub(crate) fn arm(&mut self, words: &impl RingWords) -> bool {
+        self.arm_behind(words, 0)
+    }
+
+    /// As [`Indices::arm`], for the entry behind `known` that the caller knows of and cannot do with alone.
+    pub(crate) fn arm_behind(&mut self, words: &impl RingWords, known: u16) -> bool {
         self.armed = true;
+        let next = self.taken.wrapping_add(known);
         if self.event_idx {
-            words.store(self.side.our_event, self.taken, Ordering::Relaxed);
+            words.store(self.side.our_event, next, Ordering::Relaxed);
         } else {
             words.store(self.side.our_flags, 0, Ordering::Relaxed);
         }
         // 3: our wish before their index.
         words.fence();
-        words.load(self.side.theirs, Ordering::Relaxed) != self.taken
+        words.load(self.side.theirs, Ordering::Relaxed) != next
     }
 
     /// Asks for silence. The peer may have notified already, and may again: it is advice.

@@ -251,8 +251,9 @@ impl NetStack {
             }
         };
         let flow = self.tcp.flow_mut(flow_id)?;
-        if flow.engine.receive_queued() > 0 && !flow.state.is_opening() {
-            let taken = if peek { peek_flow(flow, take) } else { read_flow(flow, take) };
+        let queued = flow.engine.receive_queued();
+        if queued > 0 && !flow.state.is_opening() {
+            let taken = if peek { peek_flow(flow, take) } else { read_flow(flow, queued, take) };
             if !peek && !flow.detached && flow.wants_window_update() {
                 self.tcp.mark_dirty(flow_id);
             }
@@ -487,8 +488,10 @@ fn binding_for(id: SocketId, addr: Ipv4Addr, socket: &Socket) -> Binding {
     }
 }
 
-fn read_flow(flow: &mut Flow, take: &mut dyn FnMut(&[u8]) -> usize) -> usize {
+/// Takes from the `queued` bytes that a flow has received.
+fn read_flow(flow: &mut Flow, queued: usize, take: &mut dyn FnMut(&[u8]) -> usize) -> usize {
     let mut total = 0;
+    // Twice, as they may wrap around the end of the ring.
     for _ in 0..2 {
         let (mut offered, mut took) = (0, 0);
         flow.engine.recv(&mut |data| {
@@ -497,7 +500,7 @@ fn read_flow(flow: &mut Flow, take: &mut dyn FnMut(&[u8]) -> usize) -> usize {
             took
         });
         total += took;
-        if took < offered || offered == 0 {
+        if took < offered || total >= queued {
             break;
         }
     }

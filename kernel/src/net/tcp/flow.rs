@@ -149,6 +149,8 @@ pub(crate) struct Flow {
     write_seq: u32,
     opened: Instant,
     last_heard: Instant,
+    /// When the neighbour was last told to be alive.
+    pub(crate) confirmed: Instant,
     /// Since when something unacknowledged is outstanding.
     pending_since: Option<Instant>,
     probing_since: Option<Instant>,
@@ -207,6 +209,7 @@ impl Flow {
             write_seq: initial_sequence.wrapping_add(1),
             opened: now,
             last_heard: now,
+            confirmed: Instant(0),
             pending_since: None,
             probing_since: None,
             fin_wait_until: Instant::FAR_FUTURE,

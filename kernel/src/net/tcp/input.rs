@@ -15,10 +15,13 @@ use crate::net::socket::{SocketId, SocketOptions};
 use crate::net::stack::NetStack;
 use crate::time::Instant;
 use core::net::SocketAddrV4;
+use core::time::Duration;
 use netdrv::Offloads;
 
 /// Bytes of IPv4 and TCP headers without options.
 const HEADERS: u16 = 40;
+/// How often a flow says that its neighbour is alive, at most: far less than the five seconds that the neighbour waits for it.
+const CONFIRMATION_INTERVAL: Duration = Duration::from_millis(100);
 
 impl NetStack {
     /// Takes an IP packet with a TCP segment to one of our addresses.
@@ -71,11 +74,15 @@ impl NetStack {
         let received = flow.engine.receive_queued().saturating_sub(before);
         flow.note_received(received);
         let progress = segment.flags.contains(TcpFlags::ACK) && !flow.state.is_opening();
+        let confirms = progress && now.saturating_since(flow.confirmed) >= CONFIRMATION_INTERVAL;
+        if confirms {
+            flow.confirmed = now;
+        }
         let (path, owner) = (flow.path, flow.owner);
         if let Some(answer) = answer {
             self.send_engine_reply(id, &mut reply[..answer.len], now);
         }
-        if progress && let NextHop::Neighbor(hop) = path.next_hop {
+        if confirms && let NextHop::Neighbor(hop) = path.next_hop {
             self.ip.neighbors.confirm(path.interface, hop, now);
         }
         if received > 0 {

@@ -20,7 +20,6 @@ use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
-use std::thread;
 use vhost::VhostUserMemoryRegionBase;
 use vhost::vhost_user::message::{
     VhostTransferStateDirection, VhostTransferStatePhase, VhostUserConfigFlags, VhostUserInflight, VhostUserLog,
@@ -52,7 +51,7 @@ pub(super) fn run(options: &VhostUserOptions, listener: Option<&Listener>, share
         };
         if let Some(socket) = socket.filter(|_| !shared.is_stopping()) {
             let reason = serve(options, socket.into_fd(), shared);
-            shared.lock_patiently().reset();
+            shared.link().reset();
             shared.disconnected(reason);
         }
     }
@@ -149,7 +148,7 @@ impl Handler {
 
     /// Changes ring `index`, then starts what has become complete.
     fn with_ring(&self, index: u32, change: impl FnOnce(&mut super::ring::DeviceRing) -> Result<()>) -> Result<()> {
-        let mut link = self.shared.lock_patiently();
+        let mut link = self.shared.link();
         let ring = link.rings.get_mut(index as usize).ok_or(Error::InvalidParam)?;
         change(ring)?;
         self.start(&mut link)
@@ -191,7 +190,7 @@ impl VhostUserBackendReqHandlerMut for Handler {
     }
 
     fn reset_owner(&mut self) -> Result<()> {
-        self.shared.lock_patiently().reset_device();
+        self.shared.link().reset_device();
         Ok(())
     }
 
@@ -207,7 +206,7 @@ impl VhostUserBackendReqHandlerMut for Handler {
         if features & !self.offered.bits() != 0 {
             return Err(refuse("features were acknowledged that were not offered"));
         }
-        let mut link = self.shared.lock_patiently();
+        let mut link = self.shared.link();
         link.features = Features::from_bits_truncate(features);
         // Without protocol features there is no message that enables a ring.
         if !link.features.contains(Features::PROTOCOL_FEATURES) {
@@ -229,7 +228,7 @@ impl VhostUserBackendReqHandlerMut for Handler {
             offset: region.mmap_offset,
         });
         let memory = LentMemory::map(regions.zip(files)).map_err(Error::ReqHandlerError)?;
-        let mut link = self.shared.lock_patiently();
+        let mut link = self.shared.link();
         // Rings that run go on where they are, in the new memory.
         for ring in &mut link.rings {
             ring.stop();
@@ -271,7 +270,7 @@ impl VhostUserBackendReqHandlerMut for Handler {
     }
 
     fn get_vring_base(&mut self, index: u32) -> Result<VhostUserVringState> {
-        let mut link = self.shared.lock_patiently();
+        let mut link = self.shared.link();
         let ring = link.rings.get_mut(index as usize).ok_or(Error::InvalidParam)?;
         let base = ring.stop();
         // It starts again with the next kick descriptor.
@@ -295,7 +294,7 @@ impl VhostUserBackendReqHandlerMut for Handler {
 
     fn set_vring_call(&mut self, index: u8, fd: Option<File>) -> Result<()> {
         fd.as_ref().map_or(Ok(()), |fd| check_kind(fd, &CALLS))?;
-        let mut link = self.shared.lock_patiently();
+        let mut link = self.shared.link();
         link.rings.get_mut(usize::from(index)).ok_or(Error::InvalidParam)?.call = fd;
         Ok(())
     }
@@ -418,7 +417,7 @@ impl Shared {
     /// Makes the set of kicks of a new connection.
     fn watch_connection(&self) -> io::Result<()> {
         let kicks = epoll::create(CreateFlags::CLOEXEC)?;
-        self.lock_patiently().kicks = Some(Arc::new(kicks));
+        self.link().kicks = Some(Arc::new(kicks));
         // The caller may sleep on those of the last one.
         self.wake();
         Ok(())
@@ -426,19 +425,9 @@ impl Shared {
 
     /// Adds a kick to what ends the caller's sleep. Each kick is an edge: nothing needs reading.
     fn watch_kick(&self, kick: &File) -> Result<()> {
-        let link = self.lock_patiently();
+        let link = self.link();
         let Some(kicks) = &link.kicks else { return Ok(()) };
         epoll::add(kicks, kick, EventData::new_u64(0), EventFlags::IN | EventFlags::ET)
             .map_err(|e| Error::ReqHandlerError(e.into()))
-    }
-
-    /// The link, once the caller's polls leave it for a moment.
-    pub(super) fn lock_patiently(&self) -> spin::MutexGuard<'_, Link> {
-        loop {
-            if let Some(link) = self.link().try_lock() {
-                return link;
-            }
-            thread::yield_now();
-        }
     }
 }

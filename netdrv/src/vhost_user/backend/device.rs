@@ -4,6 +4,7 @@ use super::control;
 use super::link::{Link, Scratch, Sent};
 use crate::device::{DeviceError, DeviceStats, EthernetDevice, FrameSink, Offloads, TxFrame};
 use crate::frame::{FrameMeta, GsoKind, MacAddr, Mtu};
+use crate::sys::favored::{Owner, Visitor, VisitorGuard, favored};
 use crate::sys::thread::block_signals;
 use crate::vhost_user::message::Features;
 use crate::vhost_user::options::VhostUserOptions;
@@ -25,7 +26,7 @@ use std::thread::{self, JoinHandle};
 /// What the control thread and the caller's polls have in common.
 #[derive(Debug)]
 pub(super) struct Shared {
-    link: Mutex<Link>,
+    link: Visitor<Link>,
     /// Ends the caller's sleep, as kicks do: the control thread has changed something.
     wake: OwnedFd,
     /// Whether there is something in `wake`, as a look at it costs a system call. Set after it is written: who is woken in between
@@ -45,8 +46,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn link(&self) -> &Mutex<Link> {
-        &self.link
+    /// The link, once the caller's polls leave it for a moment.
+    pub(super) fn link(&self) -> VisitorGuard<'_, Link> {
+        self.link.lock()
     }
 
     pub(super) fn stop_fd(&self) -> BorrowedFd<'_> {
@@ -109,12 +111,15 @@ impl Shared {
 #[derive(Debug)]
 pub struct BackendDevice {
     shared: Arc<Shared>,
+    link: Owner<Link>,
     control: Option<JoinHandle<()>>,
     options: VhostUserOptions,
     mac: MacAddr,
     accept: Offloads,
     /// A frame was turned away for want of buffers.
     blocked: bool,
+    /// A frame was turned away as the control thread had the link: nobody tells when that is over.
+    missed: bool,
     /// The kicks that the next sleep waits for; the control thread may replace the link's meanwhile.
     kicks: Option<Arc<OwnedFd>>,
     scratch: Scratch,
@@ -146,8 +151,9 @@ pub fn open(
     let wake = eventfd(0, flags).map_err(host("making an eventfd"))?;
     let mac = options.mac.unwrap_or_else(|| MacAddr::local_from_random(random));
     let MacAddr([first, b, c, d, e, last]) = mac;
+    let (link, theirs) = favored(Link::new(options.queues));
     let shared = Arc::new(Shared {
-        link: Mutex::new(Link::new(options.queues)),
+        link: theirs,
         wake,
         woken: AtomicBool::new(false),
         stop: eventfd(0, flags).map_err(host("making an eventfd"))?,
@@ -169,11 +175,13 @@ pub fn open(
     let _ = wait.recv();
     Ok(BackendDevice {
         shared,
+        link,
         control: Some(control),
         options: options.clone(),
         mac,
         accept,
         blocked: false,
+        missed: false,
         kicks: None,
         scratch: Scratch::new(),
         tx_scratch: Vec::new(),
@@ -189,7 +197,7 @@ impl BackendDevice {
 
     /// Whether frames can flow.
     pub fn is_up(&self) -> bool {
-        self.shared.link.try_lock().is_none_or(|link| link.is_up())
+        self.link.enter().is_none_or(|link| link.is_up())
     }
 }
 
@@ -222,7 +230,7 @@ impl EthernetDevice for BackendDevice {
 
     fn receive(&mut self, budget: usize, sink: &mut dyn FrameSink) -> Result<usize, DeviceError> {
         let shared = &*self.shared;
-        let Some(mut link) = shared.link.try_lock() else { return Ok(0) };
+        let Some(mut link) = self.link.enter() else { return Ok(0) };
         if link.armed {
             // The load first: most sleeps end by a kick, and a swap is a locked instruction.
             if shared.woken.load(Ordering::Acquire) && shared.woken.swap(false, Ordering::AcqRel) {
@@ -244,12 +252,15 @@ impl EthernetDevice for BackendDevice {
     }
 
     fn may_receive(&self) -> bool {
-        self.shared.link.try_lock().is_none_or(|link| link.may_receive())
+        self.link.enter().is_none_or(|link| link.may_receive())
     }
 
     fn transmit(&mut self, frames: &[TxFrame<'_>]) -> Result<usize, DeviceError> {
         let shared = &*self.shared;
-        let Some(mut link) = shared.link.try_lock() else { return Ok(0) };
+        let Some(mut link) = self.link.enter() else {
+            self.missed = true;
+            return Ok(0);
+        };
         if !link.is_up() {
             return Err(DeviceError::LinkDown);
         }
@@ -280,8 +291,11 @@ impl EthernetDevice for BackendDevice {
     }
 
     fn prepare_sleep(&mut self) -> bool {
+        if core::mem::take(&mut self.missed) {
+            return true;
+        }
         // While the control thread works there is nothing to wait for: it is done in no time.
-        self.shared.link.try_lock().is_none_or(|mut link| {
+        self.link.enter().is_none_or(|mut link| {
             // Before the sleep and not after it, when frames wait. What kicks are about shows in the rings.
             link.take_kicks();
             self.kicks.clone_from(&link.kicks);

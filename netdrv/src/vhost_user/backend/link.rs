@@ -255,8 +255,7 @@ impl Link {
                 ring.publish();
                 ready |= ring.arm();
             } else if blocked {
-                // What is there was too little, so that only news counts.
-                ring.arm();
+                ready |= ring.arm_for_more();
             }
         }
         ready

@@ -290,6 +290,11 @@ impl DeviceRing {
         self.tables.as_ref().is_some_and(|tables| self.indices.arm(tables))
     }
 
+    /// As [`DeviceRing::arm`], for who found too few chains: those that were there do not count.
+    pub(super) fn arm_for_more(&mut self) -> bool {
+        self.tables.as_ref().is_some_and(|tables| self.indices.arm_behind(tables, self.waiting))
+    }
+
     /// Asks for silence.
     pub(super) fn disarm(&mut self) {
         if let Some(tables) = &self.tables {

@@ -268,6 +268,21 @@ fn sleepers(mut from: Box<dyn EthernetDevice>, mut to: Box<dyn EthernetDevice>, 
 }
 
 #[test]
+fn room_that_came_before_a_sleep_keeps_from_it() {
+    for off in [None, Some("event_idx")] {
+        let (_path, mut front, mut back) = linked(|o| off.map_or((), |off| o.set_off(off).unwrap()));
+        let frame = TxFrame { meta: FrameMeta::default(), parts: &[&[7; 60]] };
+        let mut sent = 0;
+        while back.transmit(&[frame]).unwrap() > 0 {
+            sent += 1;
+        }
+        receive(&mut front, sent);
+        assert!(back.prepare_sleep(), "without {off:?}, {sent} frames");
+        assert_eq!(back.transmit(&[frame]).unwrap(), 1);
+    }
+}
+
+#[test]
 fn whoever_sleeps_is_woken() {
     for off in [None, Some("event_idx"), Some("mrg_rxbuf+indirect")] {
         for forward in [true, false] {
