@@ -67,7 +67,7 @@ impl<T: ?Sized> SpinLock<T> {
     #[inline]
     fn take(&self) -> bool {
         if !LONE.load(Ordering::Relaxed) {
-            return self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok();
+            return self.take_from_others();
         }
         // A signal handler that comes in between has given back what it took.
         let free = !self.locked.load(Ordering::Relaxed);
@@ -76,6 +76,12 @@ impl<T: ?Sized> SpinLock<T> {
             compiler_fence(Ordering::Acquire);
         }
         free
+    }
+
+    /// Apart, as every lock in the kernel's code would hold it.
+    #[cold]
+    fn take_from_others(&self) -> bool {
+        self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     #[cold]

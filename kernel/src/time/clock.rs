@@ -144,10 +144,16 @@ pub(super) fn is_active() -> bool {
 #[inline]
 pub fn now() -> Instant {
     if !ACTIVE.load(Ordering::Relaxed) {
-        return Instant(super::host_monotonic());
+        return by_the_host();
     }
     let (base, multiplier, monotonic) = published();
     Instant(evaluate(base, multiplier, monotonic, time_stamp()))
+}
+
+/// Out of the way of the many places that [`now`] is part of.
+#[cold]
+fn by_the_host() -> Instant {
+    Instant(super::host_monotonic())
 }
 
 /// Lays the function anew if it is time.

@@ -158,7 +158,7 @@ impl Link {
         scratch: &mut Vec<u8>,
     ) -> Result<Sent, Violation> {
         let len = frame.len();
-        if frame.parts.len() > TxFrame::MAX_PARTS || len > MAX_FRAME || vnet_header::encode(&frame.meta, len).is_err() {
+        if frame.parts.len() > TxFrame::MAX_PARTS || len > MAX_FRAME {
             stats.tx_errors += 1;
             return Ok(Sent::Done);
         }
@@ -167,6 +167,10 @@ impl Link {
             let mut parts: [&[u8]; TxFrame::MAX_PARTS + 1] = [&[]; TxFrame::MAX_PARTS + 1];
             parts[1..=frame.parts.len()].copy_from_slice(frame.parts);
             return self.put(&frame.meta, &mut parts[..=frame.parts.len()], len, stats);
+        }
+        if vnet_header::encode(&frame.meta, len).is_err() {
+            stats.tx_errors += 1;
+            return Ok(Sent::Done);
         }
         scratch.clear();
         frame.parts.iter().for_each(|part| scratch.extend_from_slice(part));
