@@ -1,7 +1,7 @@
 //! Transfers that may wait: the one place where reads and writes block.
 //!
-//! A file's operations never block, they answer EAGAIN. The loops here then register the thread with the queues that
-//! the file names, look again, and sleep. A write to a stream goes on until all is written; a signal or an error after
+//! A file's operations never block, they answer EAGAIN. The loops here then poll the devices for a moment, register the
+//! thread with the queues that the file names, look again, and sleep ([`sched::block_once`]). A write to a stream goes on until all is written; a signal or an error after
 //! some bytes moved ends the call with their number.
 
 use super::file::{Direction, OpenFile, OpenFlags};

@@ -49,9 +49,7 @@ bitflags::bitflags! {
 /// watch is dropped, unless they were handed to their owner by [`PollWatch::into_registrations`].
 pub struct PollWatch<'a> {
     mode: Mode<'a>,
-    /// Most files have one queue: it costs no allocation.
-    first: Option<Registration>,
-    others: Vec<Registration>,
+    registrations: Vec<Registration>,
 }
 
 enum Mode<'a> {
@@ -75,17 +73,17 @@ impl Drop for Registration {
 impl<'a> PollWatch<'a> {
     /// A mere look at the present state.
     pub const fn look() -> PollWatch<'static> {
-        PollWatch { mode: Mode::Look, first: None, others: Vec::new() }
+        PollWatch { mode: Mode::Look, registrations: Vec::new() }
     }
 
     /// Registers `thread` for `interest`.
     pub const fn for_thread(thread: &'a Thread, interest: PollEvents) -> Self {
-        PollWatch { mode: Mode::Thread(thread, interest, false), first: None, others: Vec::new() }
+        PollWatch { mode: Mode::Thread(thread, interest, false), registrations: Vec::new() }
     }
 
     /// Registers `thread` for `interest` as one of several of which one is woken per event.
     pub const fn for_thread_exclusive(thread: &'a Thread, interest: PollEvents) -> Self {
-        PollWatch { mode: Mode::Thread(thread, interest, true), first: None, others: Vec::new() }
+        PollWatch { mode: Mode::Thread(thread, interest, true), registrations: Vec::new() }
     }
 
     /// Registers a callback.
@@ -94,7 +92,7 @@ impl<'a> PollWatch<'a> {
         interest: PollEvents,
         exclusive: bool,
     ) -> Self {
-        PollWatch { mode: Mode::Callback(callback, interest, exclusive), first: None, others: Vec::new() }
+        PollWatch { mode: Mode::Callback(callback, interest, exclusive), registrations: Vec::new() }
     }
 
     /// Called by a file for each queue that may change its readiness.
@@ -105,11 +103,7 @@ impl<'a> PollWatch<'a> {
             Mode::Thread(t, interest, true) => queue.add_thread_exclusive(t.arc(), *interest),
             Mode::Callback(c, interest, exclusive) => queue.add_callback((*c).clone(), *interest, *exclusive),
         };
-        let registration = Registration { queue: queue.clone(), id };
-        match self.first {
-            None => self.first = Some(registration),
-            Some(_) => self.others.push(registration),
-        }
+        self.registrations.push(Registration { queue: queue.clone(), id });
     }
 
     /// Stops registering: later looks with this watch only look. What is registered stays.
@@ -118,9 +112,8 @@ impl<'a> PollWatch<'a> {
     }
 
     /// The registrations, for an owner that outlives the watch.
-    pub fn into_registrations(mut self) -> Vec<Registration> {
-        self.others.extend(self.first);
-        self.others
+    pub fn into_registrations(self) -> Vec<Registration> {
+        self.registrations
     }
 }
 

@@ -8,8 +8,8 @@
 //!
 //! Frames are received by polling, in batches:
 //!
-//! - when a vCPU idles (a program that waits for the network sleeps there), and when the timer signal interrupts guest
-//!   code that runs long ([`Network`] is a [`sched::Poller`]);
+//! - when a vCPU idles (a program that waits for the network sleeps there) or a thread is about to wait, and when the timer
+//!   signal interrupts guest code that runs long ([`Network`] is a [`sched::Poller`]);
 //! - when a call would block: [`Network::receive`] looks before the thread goes to sleep;
 //! - in calls that send, at most every [`RECEIVE_INTERVAL`]: a program that only sends hears acknowledgements, and does
 //!   not pay a host call for each of its own.
